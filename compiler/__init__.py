@@ -1,0 +1,5 @@
+"""
+policyc: compiles trained policies into predictors.
+"""
+
+__version__ = "0.1.0"

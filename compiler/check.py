@@ -1,0 +1,120 @@
+"""
+What makes a model legal. Runs after the frontend, after every pass and after a model file is read.
+"""
+
+from collections.abc import Iterator
+
+from compiler.errors import ModelFileError, PolicycError, quote
+from compiler.ir import ROLES, Model, Node
+from compiler.ops import OPS, TensorType
+
+MAXIMUM_RANK = 8
+MAXIMUM_ELEMENTS = 1 << 31
+
+
+def check(model: Model, stage: str) -> Model:
+    """
+    The model itself, if it is legal.
+
+    Args:
+        model: any model, however it was made.
+        stage: what made it, for the message: a frontend, a pass, a file.
+
+    Raises:
+        ModelFileError: naming every rule that it breaks.
+    """
+    findings = [*_tensor_findings(model)]
+    if not findings:
+        findings = [*_interface_findings(model), *_graph_findings(model)]
+    if findings:
+        raise ModelFileError(stage, *findings)
+    return model
+
+
+def _tensor_findings(model: Model) -> Iterator[str]:
+    for name, tensor in model.tensors.items():
+        if name != tensor.name:
+            yield f"tensor {quote(name)} is declared as {quote(tensor.name)}"
+        if len(tensor.shape) > MAXIMUM_RANK:
+            yield f"tensor {quote(name)} has {len(tensor.shape)} dimensions; at most {MAXIMUM_RANK} are allowed"
+        elif any(isinstance(size, int) and size < 1 for size in tensor.shape):
+            yield f"tensor {quote(name)} has shape {tensor.shape}; every dimension must be at least 1"
+        elif _elements(tensor.fixed_shape) > MAXIMUM_ELEMENTS:
+            yield f"tensor {quote(name)} has shape {tensor.shape}: too large"
+        if tensor.data is not None and (tensor.data.shape, tensor.data.dtype) != (tensor.shape, tensor.dtype.numpy):
+            yield (
+                f"tensor {quote(name)} is declared {tensor.dtype}{tensor.shape}, "
+                f"its data are {tensor.data.dtype}{tensor.data.shape}"
+            )
+
+
+def _elements(shape: tuple[int, ...]) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product
+
+
+def _interface_findings(model: Model) -> Iterator[str]:
+    used = [*model.inputs, *(output.tensor for output in model.outputs)]
+    for state in model.states:
+        used += [state.input, state.output, state.initial]
+    for name in used:
+        if name not in model.tensors:
+            yield f"tensor {quote(name)} is used as input, output or state but is not declared"
+    for name in model.inputs:
+        if name in model.tensors and model.tensors[name].data is not None:
+            yield f"input {quote(name)} is a constant"
+    if not model.outputs:
+        yield "the model has no output"
+    for output in model.outputs:
+        if output.role not in ROLES:
+            yield f"output {quote(output.name)} has the unknown role {quote(output.role)}"
+    names = [output.name for output in model.outputs]
+    if len(set(names)) != len(names):
+        yield "two outputs have the same name"
+    if len(set(model.inputs)) != len(model.inputs):
+        yield "two inputs are the same tensor"
+
+
+def _graph_findings(model: Model) -> Iterator[str]:
+    known = {tensor.name for tensor in model.constants()} | set(model.inputs)
+    known |= {state.input for state in model.states}
+    for node in model.nodes:
+        yield from _node_findings(model, node, known)
+        for name in node.outputs:
+            if name in known:
+                yield f"node {quote(node.name)} computes {quote(name)}, which has a value already"
+            known.add(name)
+    for output in model.outputs:
+        if output.tensor in model.tensors and output.tensor not in known:
+            yield f"output {quote(output.name)} is never computed"
+    for state in model.states:
+        if state.output in model.tensors and state.output not in known:
+            yield f"state {quote(state.name)} is never computed"
+
+
+def _node_findings(model: Model, node: Node, known: set[str]) -> Iterator[str]:
+    op = OPS.get(node.op)
+    if op is None:
+        yield f"node {quote(node.name)} has the unknown op {quote(node.op)}"
+        return
+    undeclared = [name for name in (*node.inputs, *node.outputs) if name not in model.tensors]
+    if undeclared:
+        yield f"node {quote(node.name)} uses undeclared tensors: {', '.join(map(quote, undeclared))}"
+        return
+    for name in node.inputs:
+        if name not in known:
+            yield f"node {quote(node.name)} reads {quote(name)} before it is computed"
+    try:
+        inferred = op.infer([model.tensors[name] for name in node.inputs], node.attributes)
+    except PolicycError as error:
+        yield f"node {quote(node.name)}: {'; '.join(error.findings)}"
+        return
+    declared = [TensorType.of(model.tensors[name]) for name in node.outputs]
+    if inferred != declared:
+        yield f"node {quote(node.name)} ({node.op}) gives {_types(inferred)}, declared are {_types(declared)}"
+
+
+def _types(types: list[TensorType]) -> str:
+    return ", ".join(f"{kind.dtype}{list(kind.shape)}" for kind in types)

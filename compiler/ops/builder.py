@@ -1,0 +1,60 @@
+"""
+How frontends put a graph together: constants and nodes by name, shapes inferred, names made unique.
+"""
+
+import numpy as np
+
+from compiler.ir import Attribute, DType, Node, Shape, Tensor
+from compiler.ops import OPS, Array
+
+
+class GraphBuilder:
+    """
+    Collects tensors and nodes in the order in which they are added; `nodes` and `tensors` go into a Model.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.tensors: dict[str, Tensor] = {}
+
+    def input(self, name: str, dtype: DType, shape: Shape) -> str:
+        """
+        Declares a tensor that the caller gives; returns its name.
+        """
+        return self._declare(Tensor(name, dtype, shape))
+
+    def constant(self, name: str, data: Array) -> str:
+        """
+        Declares a constant under its name in the checkpoint; returns the name. The same name twice is one constant.
+        """
+        known = self.tensors.get(name)
+        if known is not None and known.data is data:
+            return name
+        return self._declare(Tensor.constant(name, np.asarray(data)))
+
+    def add(self, op: str, inputs: list[str], name: str, **attributes: Attribute) -> str:
+        """
+        Adds a node; attributes that are not given have the row's defaults. Returns the name of the result's tensor,
+        which is the node's name, made unique.
+
+        Raises:
+            UnsupportedError: if the op cannot take these inputs or attributes.
+        """
+        row = OPS[op]
+        complete = row.complete(attributes)
+        (kind,) = row.infer([self.tensors[key] for key in inputs], complete)
+        result = self._declare(Tensor(self._unused(name), kind.dtype, kind.shape))
+        self.nodes.append(Node(op, name, tuple(inputs), (result,), complete))
+        return result
+
+    def _declare(self, tensor: Tensor) -> str:
+        if tensor.name in self.tensors:
+            raise ValueError(f"tensor {tensor.name!r} is declared twice")
+        self.tensors[tensor.name] = tensor
+        return tensor.name
+
+    def _unused(self, name: str) -> str:
+        candidate, number = name, 2
+        while candidate in self.tensors:
+            candidate, number = f"{name}:{number}", number + 1
+        return candidate

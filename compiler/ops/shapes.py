@@ -1,0 +1,25 @@
+"""
+Ops that only say how the same elements are arranged.
+"""
+
+from collections.abc import Sequence
+
+from compiler.ir import Tensor
+from compiler.ops.table import Attributes, Op, TensorType, refuse
+
+
+def _flatten(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
+    source = inputs[0]
+    if not source.shape or not isinstance(source.shape[0], str) or len(source.fixed_shape) != len(source.shape) - 1:
+        refuse("flatten", f"needs one symbolic dimension, the first, found {source.shape}")
+    return TensorType(source.dtype, (source.shape[0], source.elements))
+
+
+ROWS = (
+    Op(
+        name="flatten",
+        summary="nn.Flatten: all dimensions after the first become one, in C order",
+        result=_flatten,
+        reference=lambda x: x.reshape(x.shape[0], -1),
+    ),
+)
