@@ -18,6 +18,9 @@ nox.options.sessions = ["lint", "types", "compile-check", "docs", "tests"]
 ROOT = Path(__file__).parent.resolve()
 CHECKPOINT_SUFFIXES = {".zip", ".pth"}
 
+# What a bare policy.pth does not say about itself.
+BUILD_OPTIONS = {"cartpole_policy.pth": ("--activation", "Tanh", "--action-kind", "discrete")}
+
 # What pip installs into each environment, call by call. torch goes first and alone: whichever build of that version
 # the machine's package source has (CPU, CUDA) is then there before anything that depends on it.
 EDITABLE = ("--constraint", "constraints.txt", "--editable")
@@ -56,8 +59,10 @@ def build_model(session: nox.Session) -> None:
     python = environment(session, "light", LIGHT)
     checkpoints = sorted(path for path in (ROOT / "model").iterdir() if path.suffix in CHECKPOINT_SUFFIXES)
     for path in checkpoints:
-        run(session, python, "-m", "compiler.cli", "build", str(path.relative_to(ROOT)), "--out", "generated")
-    run(session, python, "docs/example.py", PYTHONPATH=str(ROOT))
+        source = path.relative_to(ROOT).as_posix()
+        options = BUILD_OPTIONS.get(path.name, ())
+        run(session, python, "-m", "compiler.cli", "build", source, "--out", "generated", *options)
+    run(session, python, "docs/example.py")
 
 
 @nox.session(name="compile-check", python=False)
