@@ -2,6 +2,7 @@
 The check of generated/ finds what it is made to find.
 """
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import compiler
 from tests.generated_code import compile_check
 from tests.generated_code.compile_check import ROOT, check, differences, never_compiled, packages_in, replay
 
@@ -145,6 +147,32 @@ def test_tampering_with_a_package_is_found(tmp_path):
     module.write_bytes(module.read_bytes() + b"# tampered\n")
     [text] = check(package)
     assert "-# tampered" in text.splitlines()
+
+
+def test_check_rebuilds_with_the_options_of_the_manifest(tmp_path, monkeypatch):
+    package, sources = tmp_path / "generated" / "agent", tmp_path / "model"
+    package.mkdir(parents=True)
+    sources.mkdir()
+    (sources / "source.zip").write_bytes(b"a checkpoint")
+    manifest = {"source": {"file": "source.zip"}, "options": {"lanes": 8, "observation_shape": [2, 3]}}
+    (package / "manifest.json").write_text(json.dumps(manifest))
+    (package / "kernels.py").write_text("lanes = 8\n")
+    asked = []
+
+    def build(source: Path, *, out: Path, name: str, **options: object) -> SimpleNamespace:
+        asked.append((source, name, options))
+        (out / name).mkdir()
+        (out / name / "manifest.json").write_text(json.dumps(manifest))
+        (out / name / "kernels.py").write_text(f"lanes = {options['lanes']}\n")
+        return SimpleNamespace(path=out / name, load=SimpleNamespace)
+
+    monkeypatch.setattr(compiler, "build", build, raising=False)
+    assert check(package, sources=sources, goldens=tmp_path) == []
+    assert asked == [(sources / "source.zip", "agent", {"lanes": 8, "observation_shape": (2, 3)})]
+
+    (package / "kernels.py").write_text("lanes = 16\n")
+    [text] = check(package, sources=sources, goldens=tmp_path)
+    assert text.splitlines()[-2:] == ["-lanes = 16", "+lanes = 8"]
 
 
 def test_a_folder_without_manifest_is_found(tmp_path):
