@@ -42,6 +42,10 @@ class BuildOptions:
     """For a bare policy.pth: the action space's upper bound."""
     squash_output: bool | None = None
     """For a bare policy.pth of the PPO family with gSDE: whether the mean is squashed by tanh and rescaled."""
+    normalize_images: bool | None = None
+    """For a bare policy.pth that sees uint8 images: whether SB3 divided them by 255, as it does by default."""
+    clip_mean: float | None = None
+    """For a bare policy.pth of SAC with gSDE: the bound of the mean, which SB3 sets to 2 by default."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("nonfinite", NONFINITE), ("lanes", LANES)):
