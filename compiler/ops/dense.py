@@ -13,7 +13,7 @@ from compiler.ops.table import Array, Attributes, Op, TensorType, need_float, ne
 COLUMNS = "columns"
 """Weights (blocks, inputs, width): each input meets `width` neighbouring outputs, which stay in registers."""
 ROWS_LAYOUT = "rows"
-"""Weights (outputs, padded inputs): each output is a dot product; for layers with few outputs."""
+"""Weights (outputs, padded inputs): each output is a dot product; for layers with few outputs. The bias is padded."""
 
 _ACTIVATIONS = {op.name: op for op in ACTIVATIONS}
 
@@ -51,7 +51,7 @@ def _dense_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorTyp
         padded = sizes[0] * sizes[2] if fits else 0
     elif layout == ROWS_LAYOUT:
         fits = len(sizes) == 2 and sizes[0] == outputs and sizes[1] >= features
-        padded = outputs
+        padded = bias.elements if bias.elements >= outputs else 0
     else:
         refuse("dense", f"unknown layout {layout!a}")
     if not fits or bias.shape != (padded,):
@@ -110,7 +110,7 @@ ROWS = (
         reference=_dense,
         arity=3,
         attributes={"layout": COLUMNS, "outputs": int, "activation": ""},
-        template="dense.py.jinja",
+        template="dense_{layout}",
         multiply_adds=_dense_multiply_adds,
     ),
 )

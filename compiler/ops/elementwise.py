@@ -54,17 +54,14 @@ def _threshold(x: Array, threshold: float, value: float) -> Array:
     return np.where(x <= threshold, value, x)
 
 
-def _row(
-    name: str, torch_name: str, reference: Callable[..., Array], *needs: str, **attributes: Attribute | type
-) -> Op:
+def _row(name: str, torch_name: str, reference: Callable[..., Array], **attributes: Attribute | type) -> Op:
     return Op(
         name=name,
         summary=torch_name,
         result=same_type(name),
         reference=reference,
         attributes=attributes,
-        template=f"functions/{name}.py.jinja",
-        needs=needs,
+        template="gelu_{approximate}" if name == "gelu" else name,
         elementwise=True,
     )
 
@@ -74,12 +71,11 @@ ROWS = (
         "celu",
         "nn.CELU",
         lambda x, alpha: np.maximum(x, 0) + alpha * np.expm1(np.minimum(x / alpha, 0)),
-        "expm1",
         alpha=1.0,
     ),
     _row("divide", "x / divisor", lambda x, divisor: x / divisor, divisor=float),
-    _row("elu", "nn.ELU", _elu, "expm1", alpha=1.0),
-    _row("gelu", "nn.GELU", _gelu, "erf", "tanh", approximate="none"),
+    _row("elu", "nn.ELU", _elu, alpha=1.0),
+    _row("gelu", "nn.GELU", _gelu, approximate="none"),
     _row("hardshrink", "nn.Hardshrink", lambda x, lambd: np.where(np.abs(x) <= lambd, 0, x), lambd=0.5),
     _row("hardsigmoid", "nn.Hardsigmoid", lambda x: np.clip(x + 3, 0, 6) / 6),
     _row("hardswish", "nn.Hardswish", lambda x: x * np.clip(x + 3, 0, 6) / 6),
@@ -90,13 +86,13 @@ ROWS = (
         lambda x, negative_slope: np.where(x > 0, x, x * negative_slope),
         negative_slope=0.01,
     ),
-    _row("log_sigmoid", "nn.LogSigmoid", _log_sigmoid, "log1p_exp"),
-    _row("mish", "nn.Mish", lambda x: x * np.tanh(np.logaddexp(0, x)), "log1p_exp", "tanh"),
+    _row("log_sigmoid", "nn.LogSigmoid", _log_sigmoid),
+    _row("mish", "nn.Mish", lambda x: x * np.tanh(np.logaddexp(0, x))),
     _row("relu", "nn.ReLU", lambda x: np.where(x < 0, 0, x)),
-    _row("selu", "nn.SELU", lambda x: SELU_SCALE * _elu(x, SELU_ALPHA), "expm1"),
-    _row("sigmoid", "nn.Sigmoid", _sigmoid, "exp"),
-    _row("silu", "nn.SiLU", lambda x: x * _sigmoid(x), "exp"),
-    _row("softplus", "nn.Softplus", _softplus, "log1p_exp", beta=1.0, threshold=20.0),
+    _row("selu", "nn.SELU", lambda x: SELU_SCALE * _elu(x, SELU_ALPHA)),
+    _row("sigmoid", "nn.Sigmoid", _sigmoid),
+    _row("silu", "nn.SiLU", lambda x: x * _sigmoid(x)),
+    _row("softplus", "nn.Softplus", _softplus, beta=1.0, threshold=20.0),
     _row(
         "softshrink",
         "nn.Softshrink",
@@ -105,6 +101,6 @@ ROWS = (
     ),
     _row("softsign", "nn.Softsign", lambda x: x / (1 + np.abs(x))),
     _row("tanh", "nn.Tanh", np.tanh),
-    _row("tanhshrink", "nn.Tanhshrink", lambda x: x - np.tanh(x), "tanh"),
+    _row("tanhshrink", "nn.Tanhshrink", lambda x: x - np.tanh(x)),
     _row("threshold", "nn.Threshold", _threshold, threshold=float, value=float),
 )

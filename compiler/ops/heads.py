@@ -50,23 +50,21 @@ ROWS = (
         result=_softmax_result,
         reference=_softmax,
         attributes={"scale": 1.0},
-        template="softmax.py.jinja",
-        needs=("exp",),
+        template="softmax",
     ),
     Op(
         name="log_softmax",
         summary="nn.LogSoftmax over the features",
         result=_softmax_result,
         reference=_log_softmax,
-        template="log_softmax.py.jinja",
-        needs=("exp", "log"),
+        template="log_softmax",
     ),
     Op(
         name="argmax",
         summary="torch.argmax over the features: the first largest, NaN counting as largest",
         result=_argmax_result,
         reference=lambda x: np.argmax(x, axis=1),
-        template="argmax.py.jinja",
+        template="argmax",
     ),
     Op(
         name="clip",
@@ -74,7 +72,7 @@ ROWS = (
         result=_with_bounds,
         reference=lambda x, low, high: np.clip(x, low, high),
         arity=3,
-        template="clip.py.jinja",
+        template="clip",
     ),
     Op(
         name="rescale",
@@ -82,6 +80,6 @@ ROWS = (
         result=_with_bounds,
         reference=lambda x, low, high: low + 0.5 * (x + 1.0) * (high - low),
         arity=3,
-        template="rescale.py.jinja",
+        template="rescale",
     ),
 )

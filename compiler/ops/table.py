@@ -49,9 +49,7 @@ class Op:
     attributes: Mapping[str, Attribute | type] = field(default_factory=dict)
     """Attribute names with their default, or with their type where one must be given."""
     template: str = ""
-    """The template that writes the op's kernel, or, for an element-wise op, its function; none if no code is needed."""
-    needs: tuple[str, ...] = ()
-    """Names of helper functions that the template's code calls (see `templates/functions`)."""
+    """The template of the op's kernel, or of an element-wise op's function; may name attributes: `dense_{layout}`."""
     elementwise: bool = False
     """Computes each element from that element alone, so that it can be fused into the layer before it."""
     multiply_adds: Callable[[Sequence[Tensor], Attributes], int] = lambda inputs, attributes: 0

@@ -1,0 +1,155 @@
+"""
+From a model to the sources of its predictor: names, places and shapes are decided here, templates put them on paper.
+"""
+
+import hashlib
+import re
+from functools import cache
+
+import jinja2
+
+from compiler.codegen.kernels import activated, layer_view, plus, steps, template_name, times
+from compiler.codegen.naming import kernel_names
+from compiler.codegen.predictor import PredictorView, predictor_view
+from compiler.ir import Model
+from compiler.modelfile import EncodedModel
+from compiler.options import BuildOptions
+from compiler.resources import resource
+
+PACKAGE = (
+    "__init__.py",
+    "predictor.py",
+    "kernels.py",
+    "threads.py",
+    "inspection.py",
+    "simd.py",
+    "lowering.py",
+    "jit.py",
+)
+"""The generated files, each from the template of its name."""
+
+
+def render(model: Model, encoded: EncodedModel, options: BuildOptions, name: str) -> dict[str, str]:
+    """
+    The sources of a predictor.
+
+    Args:
+        model: a policy after all passes.
+        encoded: its model file, which the sources read at the offsets given there.
+        options: how to build.
+        name: the package's name, an identifier.
+
+    Returns:
+        File name to text.
+
+    Raises:
+        UnsupportedError: if the model is not something that a predictor can be made of.
+    """
+    nodes = [node for node in model.nodes if node.op != "flatten"]
+    names = kernel_names([node.name for node in nodes], _reserved())
+    functions = {node.outputs[0]: name for node, name in zip(nodes, names, strict=True)}
+    view = predictor_view(model, encoded, hashlib.sha256(encoded.data).hexdigest(), options, name, functions)
+    for node in nodes:
+        layer = layer_view(model, node, functions[node.outputs[0]], options.lanes)
+        template = _environment().get_template(template_name(node))
+        view.layers.append(template.render(layer=layer, lanes=options.lanes).strip())
+    view.functions.extend(_functions("\n".join(view.layers)))
+    return {file: _file(file, view, options) for file in PACKAGE}
+
+
+def _file(file: str, view: PredictorView, options: BuildOptions) -> str:
+    text = _render(file, view, options)
+    if file == "kernels.py":
+        body = text.split(")\n", 1)[1]  # after the imports, which name the words themselves
+        view.words.extend(sorted(_named(body) & _words(), key=_import_order))
+        text = _render(file, view, options)
+    return text
+
+
+def _render(file: str, view: PredictorView, options: BuildOptions) -> str:
+    kind = "discrete" if view.discrete else "box"
+    template = _environment().get_template(f"predictor/{file}.jinja")
+    return template.render(predictor=view, kind=kind, lanes=options.lanes).strip() + "\n"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resource("templates")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+        autoescape=False,  # what protects is that no text of a checkpoint gets here but through `naming`
+    )
+    environment.filters |= {"plus": plus, "times": times, "activated": activated}
+    environment.globals["steps"] = steps
+    return environment
+
+
+def _functions(kernels: str) -> list[str]:
+    """
+    The functions of vectors that kernels call, each after those that it calls itself.
+    """
+    texts: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name not in texts:
+            text = _environment().get_template(f"functions/{name}.py.jinja").render().strip()
+            for other in sorted(_called(text) & _function_names() - {name}):
+                add(other)
+            texts[name] = text
+
+    for name in sorted(_called(kernels) & _function_names()):
+        add(name)
+    return list(texts.values())
+
+
+def _called(text: str) -> set[str]:
+    """
+    The functions that a source calls.
+    """
+    return set(re.findall(r"\b([a-z]\w*)\(", _without_prose(text)))
+
+
+def _named(text: str) -> set[str]:
+    """
+    The names in a source.
+    """
+    return set(re.findall(r"\b[A-Za-z]\w*\b", _without_prose(text)))
+
+
+def _import_order(name: str) -> tuple[bool, bool, str]:
+    """
+    Constants, then classes, then functions: as import sorters have it.
+    """
+    return not name.isupper(), not name[0].isupper(), name
+
+
+def _without_prose(text: str) -> str:
+    return re.sub(r'"""[^"]*"""|#.*', "", text)
+
+
+@cache
+def _function_names() -> set[str]:
+    return {path.name.split(".")[0] for path in resource("templates").joinpath("functions").iterdir()}
+
+
+@cache
+def _words() -> set[str]:
+    """
+    What simd.py offers to kernels.
+    """
+    text = resource("templates").joinpath("predictor", "simd.py.jinja").read_text("utf-8")
+    return set(re.findall(r"^(?:def )?([A-Za-z]\w*)(?:\(| = |: TypeAlias)", text, re.MULTILINE))
+
+
+@cache
+def _reserved() -> set[str]:
+    """
+    Names that have a meaning in the generated module of kernels.
+    """
+    templates = resource("templates").joinpath("predictor")
+    texts = [path.read_text("utf-8") for path in (templates / "kernels.py.jinja", *templates.glob("act_*.jinja"))]
+    defined = re.findall(r"^def (\w+)", "\n".join(texts), re.MULTILINE)
+    return _words() | _function_names() | {*defined, "np", "entry", "inline", "kernel"}

@@ -1,0 +1,60 @@
+"""
+Plain values as Python source, in the layout that a formatter would give them.
+"""
+
+import math
+
+from compiler.codegen.naming import literal
+
+WIDTH = 120
+
+
+def call(function: str, arguments: list[str], indent: int = 4) -> str:
+    """
+    The source of a call, over several lines if it does not fit on one.
+    """
+    inside = ", ".join(arguments)
+    if indent + len(function) + len(inside) + 2 <= WIDTH:
+        return f"{function}({inside})"
+    margin = " " * (indent + 4)
+    if len(margin) + len(inside) <= WIDTH:
+        return f"{function}(\n{margin}{inside}\n{' ' * indent})"
+    return f"{function}(\n" + "".join(f"{margin}{argument},\n" for argument in arguments) + " " * indent + ")"
+
+
+def python(value: object, indent: int = 0, before: int = 0) -> str:
+    """
+    The source of a value made of dicts, lists, tuples, texts, numbers and None; on one line where it fits.
+
+    Args:
+        value: the value.
+        indent: how far the line is indented on which the value begins.
+        before: characters on that line before the value, and after it.
+    """
+    line = _line(value)
+    if len(line) + indent + before <= WIDTH or not isinstance(value, dict | list | tuple) or not value:
+        return line
+    margin = " " * (indent + 4)
+    if isinstance(value, dict):
+        keys = [literal(str(key)) + ": " for key in value]
+        items = [key + python(item, indent + 4, len(key) + 1) for key, item in zip(keys, value.values(), strict=True)]
+    else:
+        items = [python(item, indent + 4, 1) for item in value]
+    opening, closing = {dict: "{}", list: "[]", tuple: "()"}[type(value)]
+    return f"{opening}\n" + "".join(f"{margin}{item},\n" for item in items) + " " * indent + closing
+
+
+def _line(value: object) -> str:
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{literal(str(key))}: {_line(item)}" for key, item in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(_line, value)) + "]"
+        case tuple():
+            return f"({_line(value[0])},)" if len(value) == 1 else "(" + ", ".join(map(_line, value)) + ")"
+        case str():
+            return literal(value)
+        case float() if not math.isfinite(value):
+            return f'float("{value}")'
+        case _:
+            return repr(value)

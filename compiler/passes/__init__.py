@@ -1,0 +1,23 @@
+"""
+What happens to a model between the frontend and codegen: each pass is a pure function from model to model.
+
+A pass does one thing, leaves a model alone that it has nothing to do for, and keeps what the reference computes.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from compiler.ir import Model
+from compiler.options import BuildOptions
+from compiler.passes.bypass_softmax import bypass_softmax
+from compiler.passes.drop_unused import drop_unused
+from compiler.passes.fuse_activations import fuse_activations
+from compiler.passes.keep_action import keep_action
+from compiler.passes.pack_dense import pack_dense
+
+Pass: TypeAlias = Callable[[Model, BuildOptions], Model]
+
+PIPELINE: tuple[Pass, ...] = (keep_action, bypass_softmax, drop_unused, pack_dense, fuse_activations)
+"""The passes of every build, in order."""
+
+__all__ = ["PIPELINE", "Pass"]

@@ -1,0 +1,24 @@
+"""
+Takes the largest logit instead of the largest probability.
+"""
+
+from dataclasses import replace
+
+from compiler.ir import Model, Node
+from compiler.options import BuildOptions
+
+
+def bypass_softmax(model: Model, options: BuildOptions) -> Model:
+    """
+    argmax(softmax(x)) becomes argmax(x). Softmax keeps the order of its inputs, so the two differ only where two inputs
+    are within rounding of each other.
+    """
+    softmaxes = {
+        node.outputs[0]: node for node in model.nodes if node.op == "softmax" and node.attributes["scale"] == 1.0
+    }
+
+    def bypass(node: Node) -> Node:
+        softmax = softmaxes.get(node.inputs[0]) if node.op == "argmax" else None
+        return replace(node, inputs=softmax.inputs) if softmax else node
+
+    return model.with_graph(tuple(bypass(node) for node in model.nodes), model.tensors)

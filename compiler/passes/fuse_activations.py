@@ -1,0 +1,39 @@
+"""
+Applies an activation where the layer before it still has its results in registers.
+"""
+
+from dataclasses import replace
+
+from compiler.ir import Model, Node
+from compiler.ops import OPS
+from compiler.options import BuildOptions
+
+
+def fuse_activations(model: Model, options: BuildOptions) -> Model:
+    """
+    Makes an element-wise node part of the `dense` before it, if nothing else needs what is between them.
+    """
+    nodes: list[Node] = []
+    tensors = dict(model.tensors)
+    for node in model.nodes:
+        layer = nodes[-1] if nodes else None
+        if layer is not None and _fits(layer, node, model):
+            nodes[-1] = replace(
+                layer, outputs=node.outputs, attributes={**layer.attributes, **node.attributes, "activation": node.op}
+            )
+            del tensors[node.inputs[0]]
+        else:
+            nodes.append(node)
+    return model.with_graph(tuple(nodes), tensors)
+
+
+def _fits(layer: Node, node: Node, model: Model) -> bool:
+    between = layer.outputs[0]
+    return (
+        layer.op == "dense"
+        and not layer.attributes["activation"]
+        and OPS[node.op].elementwise
+        and node.inputs == (between,)
+        and len(model.consumers(between)) == 1
+        and not model.is_result(between)
+    )
