@@ -40,7 +40,7 @@ def python(value: object, indent: int = 0, before: int = 0) -> str:
         items = [key + python(item, indent + 4, len(key) + 1) for key, item in zip(keys, value.values(), strict=True)]
     else:
         items = [python(item, indent + 4, 1) for item in value]
-    opening, closing = {dict: "{}", list: "[]", tuple: "()"}[type(value)]
+    opening, closing = {dict: ("{", "}"), list: ("[", "]"), tuple: ("(", ")")}[type(value)]
     return f"{opening}\n" + "".join(f"{margin}{item},\n" for item in items) + " " * indent + closing
 
 

@@ -34,8 +34,10 @@ class GraphBuilder:
 
     def add(self, op: str, inputs: list[str], name: str, **attributes: Attribute) -> str:
         """
-        Adds a node; attributes that are not given have the row's defaults. Returns the name of the result's tensor,
-        which is the node's name, made unique.
+        Adds a node; attributes that are not given have the row's defaults.
+
+        Returns:
+            The name of the result's tensor, which is the node's name, made unique.
 
         Raises:
             UnsupportedError: if the op cannot take these inputs or attributes.

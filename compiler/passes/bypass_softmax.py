@@ -10,8 +10,9 @@ from compiler.options import BuildOptions
 
 def bypass_softmax(model: Model, options: BuildOptions) -> Model:
     """
-    argmax(softmax(x)) becomes argmax(x). Softmax keeps the order of its inputs, so the two differ only where two inputs
-    are within rounding of each other.
+    Turns argmax(softmax(x)) into argmax(x).
+
+    Softmax keeps the order of its inputs, so the two differ only where two inputs are within rounding of each other.
     """
     softmaxes = {
         node.outputs[0]: node for node in model.nodes if node.op == "softmax" and node.attributes["scale"] == 1.0

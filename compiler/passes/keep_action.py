@@ -10,8 +10,10 @@ from compiler.options import BuildOptions
 
 def keep_action(model: Model, options: BuildOptions) -> Model:
     """
-    A policy without its `value` output: predictors answer with actions. The value network itself, the critics and the
-    targets go with `drop_unused`, since nothing needs them any more. Models that are not policies are left alone.
+    Takes the `value` output from a policy: predictors answer with actions.
+
+    The value network itself, the critics and the targets go with `drop_unused`, since nothing needs them any more.
+    Models that are not policies are left alone.
     """
     if model.policy is None:
         return model
