@@ -24,8 +24,8 @@ def pack_dense(model: Model, options: BuildOptions) -> Model:
     """
     Turns `linear` into `dense`, whose weight is laid out for registers of `options.lanes` values.
 
-    The layout is `columns` in general, `rows` for a layer with few outputs. A `dense` that is packed for other registers
-    is packed anew.
+    The layout is `columns` in general, `rows` for a layer with few outputs. A `dense` that is packed for other
+    registers is packed anew.
     """
     tensors = dict(model.tensors)
     nodes = tuple(_pack(node, model, tensors, options.lanes) for node in model.nodes)
