@@ -1,0 +1,170 @@
+"""
+policyc on the command line: parses, calls, prints, sets the exit status.
+
+Exit status: 0; 1 for an error in policyc itself; 2 for wrong usage; 3 for whatever policyc refuses (`PolicycError`);
+130 after Ctrl-C.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from compiler import __version__
+from compiler.cli.choices import build_options, chosen
+from compiler.cli.display import print_build, print_model, print_verified, printable, progress_display
+from compiler.errors import PolicycError
+from compiler.pipeline import build, load_model, stage_names, stages
+from compiler.report import layers_of, totals
+from compiler.verify_package import verify_package
+
+INTERNAL_ERROR, REFUSED, INTERRUPTED = 1, 3, 130
+
+_TRACEBACK = "policyc.traceback"
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Refusals(click.Group):
+    """
+    Turns what goes wrong in a command into a message on standard error and an exit status.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """
+        Runs the command.
+        """
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            click.echo("policyc: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except PolicycError as error:
+            _say(ctx, str(error))
+            ctx.exit(REFUSED)
+        except Exception as error:
+            _say(ctx, f"internal error: {type(error).__name__}: {error}")
+            if not ctx.meta.get(_TRACEBACK):
+                click.echo("policyc: please report it, with what the same command prints with --traceback", err=True)
+            ctx.exit(INTERNAL_ERROR)
+
+
+def _say(ctx: click.Context, message: str) -> None:
+    if ctx.meta.get(_TRACEBACK):
+        click.echo(printable(traceback.format_exc()), err=True, nl=False)
+    click.echo(f"policyc: {printable(message)}", err=True)
+
+
+def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta[_TRACEBACK] = ctx.meta.get(_TRACEBACK, False) or value
+
+
+def common(command: Command) -> Command:
+    """
+    Adds the options that every command has.
+    """
+    with_traceback = click.option(
+        "--traceback", is_flag=True, expose_value=False, callback=_remember, help="Show where an error was raised."
+    )
+    return with_traceback(click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command))
+
+
+def print_json(content: Any) -> None:
+    """
+    One document on standard output, in ASCII.
+    """
+    click.echo(json.dumps(content, indent=2))
+
+
+# Whether the file can be read is the reader's to say; click would refuse names that are not text.
+FILE = click.Path(path_type=Path)
+
+
+@click.group(cls=Refusals, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="policyc")
+def cli() -> None:
+    """
+    Compiles a trained policy into a predictor that needs NumPy and Numba alone.
+    """
+
+
+@cli.command("build")
+@click.argument("source", type=FILE)
+@click.option("--out", type=FILE, default=Path("generated"), show_default=True, help="The folder of the package.")
+@click.option("--name", help="The package's name; made from the file's name if not given.")
+@build_options
+@common
+def build_command(source: Path, out: Path, name: str | None, as_json: bool, **choices: Any) -> None:
+    """
+    Compile SOURCE, a checkpoint or a model file, into the package OUT/NAME, and verify it.
+    """
+    options = chosen(choices)
+    with progress_display(not as_json) as progress:
+        result = build(source, out=out, name=name, options=options, progress=progress)
+    if as_json:
+        print_json({"path": str(result.path), "options": options.given(), **result.report.to_json()})
+    else:
+        print_build(result)
+
+
+@cli.command("inspect")
+@click.argument("source", type=FILE)
+@click.option(
+    "--after", metavar="PASS", help="Show the model after this pass, the last if not given; `read`: before any."
+)
+@build_options
+@common
+def inspect_command(source: Path, after: str | None, as_json: bool, **choices: Any) -> None:
+    """
+    Show the model of SOURCE, a checkpoint or a model file.
+    """
+    options, names = chosen(choices), stage_names()
+    if after is not None and after not in names:
+        raise click.BadParameter(f"{after!a} is not one of {', '.join(names)}", param_hint="--after")
+    last = after or names[-1]
+    model = next(model for name, model in stages(load_model(source, options), options) if name == last)
+    if not as_json:
+        print_model(model)
+        return
+    layers = layers_of(model)
+    print_json(
+        {
+            "after": last,
+            "passes": names,
+            "model": str(model).splitlines(),
+            "layers": [vars(layer) for layer in layers],
+            "totals": totals(layers),
+            "assumptions": list(model.origin.assumptions),
+        }
+    )
+
+
+@cli.command("verify")
+@click.argument("predictor", type=FILE)
+@click.option("--against", type=FILE, metavar="CHECKPOINT", help="Compare with what SB3 predicts with this checkpoint.")
+@click.option("--trust", is_flag=True, help="Let SB3 load the checkpoint, which executes what the file says.")
+@common
+def verify_command(predictor: Path, against: Path | None, trust: bool, as_json: bool) -> None:
+    """
+    Compare PREDICTOR, a package that policyc built, with its model file, or with its source.
+    """
+    found = verify_package(predictor, against=against, trust=trust)
+    if as_json:
+        print_json({"path": str(predictor), "against": None if against is None else str(against), **found.to_json()})
+    else:
+        print_verified(predictor, found)
+
+
+def main() -> None:
+    """
+    The entry point `policyc`.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a path may hold what the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
+    cli(prog_name="policyc")

@@ -1,0 +1,191 @@
+"""
+What the commands print: tables and lines, in colour on a terminal, plain elsewhere.
+
+Every text that comes out of a checkpoint goes through `plain`: a hostile name moves no cursor and forges no line.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from compiler.compare_source import SourceComparison
+from compiler.errors import quote
+from compiler.ir import Model
+from compiler.pipeline import Build, Step
+from compiler.report import Dropped, Layer, layers_of, totals
+from compiler.verify import Verification
+from compiler.verify_package import PackageVerification
+
+WIDEST_LINE = 1_000
+"""Where nobody looks at a terminal, no line is folded."""
+
+
+def plain(text: object) -> str:
+    """
+    The text itself if it is short, printable ASCII, otherwise as an escaped literal.
+    """
+    shown = quote(text)
+    return str(text) if shown == f"'{text}'" else shown
+
+
+def printable(text: str) -> str:
+    """
+    Lines of text in which only characters that can be seen are left as they are.
+    """
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text
+    )
+
+
+def console() -> Console:
+    """
+    Where results go. Nothing is taken for markup, and nothing is coloured by guessing.
+    """
+    out = Console(highlight=False, markup=False, emoji=False)
+    return out if out.is_terminal else Console(highlight=False, markup=False, emoji=False, width=WIDEST_LINE)
+
+
+@contextmanager
+def progress_display(wanted: bool) -> Iterator[Callable[[Step], None]]:
+    """
+    A bar on standard error that shows the step of a build, if that is a terminal, and is gone afterwards.
+    """
+    errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    if not (wanted and errors.is_terminal):
+        yield lambda step: None
+        return
+    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as progress:
+        task = progress.add_task("", total=len(Step))
+
+        def show(step: Step) -> None:
+            progress.update(task, description=step.value, completed=list(Step).index(step), refresh=True)
+
+        yield show
+
+
+def print_build(build: Build) -> None:
+    """
+    The account of a build.
+    """
+    out, report = console(), build.report
+    out.print(Text(printable(str(build.path)), style="bold"))
+    out.print()
+    out.print(layer_table(report.layers))
+    out.print()
+    for line in (
+        _dropped_line(report.dropped),
+        *_assumed_lines(report.assumptions),
+        verification_line(report.verification),
+        f"speed: {report.nanoseconds_per_call:,.0f} ns per call of act; built in {report.seconds:.1f} s; "
+        f"the model file has {report.bytes:,} bytes",
+    ):
+        out.print(line, soft_wrap=True)
+
+
+def print_model(model: Model) -> None:
+    """
+    The text form of a model, and a table of its layers.
+    """
+    out = console()
+    out.print(str(model), soft_wrap=True)
+    out.print()
+    out.print(layer_table(layers_of(model)))
+    out.print()
+    used = {name for node in model.nodes for name in node.inputs}
+    unused = [tensor for tensor in model.constants() if tensor.name not in used]
+    out.print(
+        f"{model.parameters:,} values in {sum(1 for _ in model.constants())} constants; {len(unused)} of them unused",
+        soft_wrap=True,
+    )
+    for line in _assumed_lines(model.origin.assumptions):
+        out.print(line, soft_wrap=True)
+
+
+def print_verified(path: Path, found: PackageVerification) -> None:
+    """
+    That a predictor gives what its model gives, and what SB3 gives if it was asked.
+    """
+    out = console()
+    out.print(printable(str(path)), soft_wrap=True)
+    out.print(verification_line(found.verification), soft_wrap=True)
+    if found.source is not None:
+        out.print(source_line(found.source), soft_wrap=True)
+
+
+def layer_table(layers: tuple[Layer, ...]) -> Table:
+    """
+    A row for each layer and one for all.
+    """
+    table = Table(box=None, pad_edge=False, show_footer=True)
+    total = totals(layers)
+    table.add_column("layer", "total", no_wrap=True)
+    table.add_column("op", no_wrap=True)
+    table.add_column("shapes", no_wrap=True)
+    for title in ("parameters", "bytes", "multiply_adds"):
+        table.add_column(title.replace("_", "-"), f"{total[title]:,}", justify="right", no_wrap=True)
+    for layer in layers:
+        numbers = (f"{value:,}" for value in (layer.parameters, layer.bytes, layer.multiply_adds))
+        shapes = f"{_shape(layer.inputs)} to {_shape(layer.outputs)}"
+        table.add_row(*map(Text, (plain(layer.name), layer.op, shapes, *numbers)))
+    return table
+
+
+def verification_line(found: Verification) -> str:
+    """
+    What was compared, and how near it was.
+    """
+    parts = [
+        f"verified: {found.observations:,} observations, each alone and in batches",
+        f"worst error of an action {_error(found.action_error)} of its range",
+        f"of a score {_error(found.score_error)} of the largest",
+    ]
+    for count, text in (
+        (found.near_ties, "near ties decided otherwise"),
+        (found.ill_conditioned, "ill-conditioned, compared more loosely"),
+        (found.overflowing, "beyond float32, not compared"),
+        (found.refused, "with NaN or infinity, refused"),
+    ):
+        if count:
+            parts.append(f"{count} {text}")
+    return "; ".join(parts)
+
+
+def source_line(found: SourceComparison) -> str:
+    """
+    What was compared with SB3, and how near it was.
+    """
+    parts = [
+        f"the same as Stable-Baselines3's {found.algorithm}: {found.observations:,} observations, alone and in a batch",
+        f"largest difference of an action {_error(found.action_error)} of its range",
+    ]
+    if found.score_error is not None:
+        parts.append(f"of a score {_error(found.score_error)} of the largest")
+    if found.near_ties:
+        parts.append(f"{found.near_ties} near ties decided otherwise")
+    return "; ".join(parts)
+
+
+def _dropped_line(dropped: tuple[Dropped, ...]) -> str:
+    if not dropped:
+        return "left out: nothing"
+    tensors, parameters = sum(group.tensors for group in dropped), sum(group.parameters for group in dropped)
+    groups = ", ".join(f"{plain(group.prefix)} ({group.parameters:,})" for group in dropped)
+    return f"left out: {tensors} tensors with {parameters:,} values that no action depends on: {groups}"
+
+
+def _assumed_lines(assumptions: tuple[str, ...]) -> list[str]:
+    return [f"assumed: {printable(text)}" for text in assumptions] or ["assumed: nothing"]
+
+
+def _error(value: float) -> str:
+    return f"{value:.1e}" if value else "0"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "1"

@@ -1,0 +1,215 @@
+"""
+The way from a checkpoint to a predictor, as a list of steps.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from compiler import codegen, frontends, modelfile, passes
+from compiler.check import check
+from compiler.errors import BuildError, ModelFileError, quote
+from compiler.ir import Model
+from compiler.loading import imported, load
+from compiler.options import BuildOptions
+from compiler.package import (
+    MANIFEST,
+    MODEL_FILE,
+    check_target,
+    manifest_for,
+    package_name,
+    place,
+    workspace,
+    write_files,
+)
+from compiler.readers.files import read_file
+from compiler.report import Report, dropped_between, median, report_on
+from compiler.verify import Predictor, verify
+from compiler.verify.observations import finite_observations
+from compiler.verify.reference import policy_of
+
+READ = "read"
+MEASUREMENTS = 7
+SHORTEST_RUN = 10_000_000
+
+
+class Step(StrEnum):
+    """
+    The steps of a build, in order, as a progress display shows them.
+    """
+
+    READ = "reading the checkpoint"
+    PASSES = "simplifying the model"
+    RENDER = "writing the predictor"
+    COMPILE = "compiling it"
+    VERIFY = "comparing it with its source"
+    MEASURE = "measuring it"
+    PLACE = "moving it into place"
+
+
+@dataclass(frozen=True)
+class Build:
+    """
+    A finished predictor.
+    """
+
+    path: Path
+    """The package: a folder named after the predictor."""
+    model: Model
+    """The model after the passes, as the model file holds it."""
+    source_model: Model
+    """The model as it was read."""
+    report: Report
+
+    def load(self) -> ModuleType:
+        """
+        Imports the package, fresh, under its own name.
+        """
+        return load(self.path, self.path.name)
+
+
+def build(
+    source: str | Path | Model,
+    *,
+    out: str | Path = "generated",
+    name: str | None = None,
+    options: BuildOptions | None = None,
+    progress: Callable[[Step], None] = lambda step: None,
+    **choices: Any,
+) -> Build:
+    """
+    Compiles a checkpoint, a model file or a model into a verified predictor: the package `out/name`.
+
+    Args:
+        source: the file, or a model in memory.
+        out: the folder in which the package is made; made itself where needed.
+        name: the package's name; made from the file's name if not given.
+        options: how to build; or its fields as keyword arguments.
+        progress: called at the beginning of each step.
+        choices: fields of `BuildOptions`.
+
+    Raises:
+        PolicycError: the source, an option, the place or the predictor is refused. Nothing is left behind then, and an
+            older package stays as it was.
+    """
+    started = time.perf_counter()
+    options = options_from(choices) if options is None else options
+    target = Path(out) / package_name(_file_name(source), name)
+    check_target(target)
+
+    progress(Step.READ)
+    source_model = check(source, source.name) if isinstance(source, Model) else load_model(source, options)
+    progress(Step.PASSES)
+    model = run_passes(source_model, options)
+    progress(Step.RENDER)
+    encoded = modelfile.encode(model)
+    texts = codegen.render(model, encoded, options, target.name)
+    files = {name: text.encode() for name, text in texts.items()} | {MODEL_FILE: bytes(encoded.data)}
+    dropped = dropped_between(source_model, model)
+
+    with workspace(target) as folder:
+        write_files(folder, files)
+        progress(Step.COMPILE)
+        with imported(folder) as module:
+            predictor = cast(Predictor, module)
+            progress(Step.VERIFY)
+            verification = verify(source_model, model, predictor, options)
+            progress(Step.MEASURE)
+            nanoseconds = nanoseconds_per_call(predictor, model)
+        progress(Step.PLACE)
+        write_files(folder, {MANIFEST: manifest_for(source_model, options, dropped, verification, files)})
+        place(folder, target)
+
+    seconds = time.perf_counter() - started
+    report = report_on(source_model, model, dropped, verification, nanoseconds, seconds, len(encoded.data))
+    return Build(target, model, source_model, report)
+
+
+def load_model(source: str | Path, options: BuildOptions | None = None, **choices: Any) -> Model:
+    """
+    Reads a checkpoint or a model file, as it is: before any pass.
+
+    Args:
+        source: the file.
+        options: how to read it; or its fields as keyword arguments.
+        choices: fields of `BuildOptions`.
+
+    Raises:
+        PolicycError: the file is refused.
+    """
+    path = Path(source)
+    options = options_from(choices) if options is None else options
+    data = read_file(path)
+    if modelfile.is_model_file(data):
+        return check(modelfile.decode(data, str(path)), str(path))
+    if modelfile.looks_like_model(data):
+        raise ModelFileError(str(path), "is a model file, but damaged or truncated: copy it again, or build it anew")
+    return check(frontends.read(path, options), str(path))
+
+
+def stages(model: Model, options: BuildOptions) -> Iterator[tuple[str, Model]]:
+    """
+    The model as it was read, named `read`, then after each pass, named as the pass; each one is checked.
+    """
+    yield READ, model
+    for transform in passes.PIPELINE:
+        model = check(transform(model, options), f"{model.name}: after the pass {transform.__name__}")
+        yield transform.__name__, model
+
+
+def run_passes(model: Model, options: BuildOptions) -> Model:
+    """
+    The model after all passes.
+    """
+    *_, (_, result) = stages(model, options)
+    return result
+
+
+def stage_names() -> list[str]:
+    """
+    What `stages` names, in order.
+    """
+    return [READ, *(transform.__name__ for transform in passes.PIPELINE)]
+
+
+def options_from(choices: Mapping[str, Any]) -> BuildOptions:
+    """
+    Options from keyword arguments or from a manifest, where lists stand for tuples.
+
+    Raises:
+        BuildError: for a name that is no option, or a value that it can't have.
+    """
+    names = [option.name for option in fields(BuildOptions)]
+    unknown = [name for name in choices if name not in names]
+    if unknown:
+        raise BuildError("options", f"unknown: {', '.join(map(quote, unknown))}; there are {', '.join(names)}")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in choices.items()}
+    return BuildOptions(**values)
+
+
+def nanoseconds_per_call(predictor: Predictor, model: Model) -> float:
+    """
+    How long `act` takes for one observation: the median of several runs of about 20 ms.
+    """
+    space = policy_of(model).observation_space
+    observation = finite_observations(space, 1, seed=0).values[0]
+    act, calls = predictor.act, 1
+    runs: list[float] = []
+    while len(runs) < MEASUREMENTS:
+        start = time.perf_counter_ns()
+        for _ in range(calls):
+            act(observation)
+        elapsed = time.perf_counter_ns() - start
+        if elapsed < SHORTEST_RUN:
+            calls = calls * 2
+        else:
+            runs.append(elapsed / calls)
+    return median(runs)
+
+
+def _file_name(source: str | Path | Model) -> str:
+    return source.origin.file if isinstance(source, Model) else Path(source).name

@@ -1,0 +1,69 @@
+"""
+A package that lies on disk, compared with its own model file and, if wanted, with the checkpoint it was built from.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from compiler import modelfile
+from compiler.compare_source import SourceComparison, compare_source
+from compiler.errors import VerificationError, quote
+from compiler.loading import imported
+from compiler.package import MODEL_FILE, check_files, read_manifest
+from compiler.pipeline import options_from, run_passes
+from compiler.readers.files import read_file
+from compiler.verify import SEED, Predictor, Verification, verify
+from compiler.verify.observations import finite_observations
+from compiler.verify.reference import answers, policy_of
+
+
+@dataclass(frozen=True)
+class PackageVerification:
+    """
+    That a package gives what it should.
+    """
+
+    verification: Verification
+    """Against its own model file."""
+    source: SourceComparison | None
+    """Against SB3 with the checkpoint, if one was named."""
+
+    def to_json(self) -> dict[str, Any]:
+        """
+        All fields as plain JSON values.
+        """
+        return {
+            "verification": self.verification.to_json(),
+            "source": None if self.source is None else self.source.to_json(),
+        }
+
+
+def verify_package(folder: Path, *, against: Path | None = None, trust: bool = False) -> PackageVerification:
+    """
+    Compares a package with its manifest, its model file, and the checkpoint.
+
+    Args:
+        folder: what `build` wrote.
+        against: a checkpoint for SB3 to load.
+        trust: that SB3 may execute what that checkpoint says.
+
+    Raises:
+        PolicycError: something was changed or differs, or the checkpoint can't be used.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise VerificationError(quote(str(folder)), "was not built by policyc: it has no manifest.json of ours")
+    check_files(folder, manifest)  # before anything of it is executed
+    options = options_from(manifest["options"])
+    model = modelfile.decode(read_file(folder / MODEL_FILE), str(folder / MODEL_FILE))
+    with imported(folder) as module:
+        predictor = cast(Predictor, module)
+        verification = verify(model, run_passes(model, options), predictor, options)
+        if against is None:
+            return PackageVerification(verification, None)
+        space = policy_of(model).observation_space
+        observations = finite_observations(space, options.verify_observations, SEED)
+        expected = answers(model, observations.values, SEED)
+        compared = compare_source(predictor, against, observations, expected, trust=trust)
+    return PackageVerification(verification, compared)
