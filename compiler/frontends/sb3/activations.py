@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from compiler.errors import BuildError, UnsupportedError, quote
+from compiler.errors import BuildError, PolicycError, UnsupportedError, quote
 from compiler.ir import Attribute
 from compiler.readers.numpy_values import as_scalar
 from compiler.readers.pickle_machine import Call, Symbol
@@ -183,7 +183,7 @@ def _activation(name: str, arguments: tuple[object, ...], keywords: Mapping[obje
     bound = {} if name == "Identity" else _bind(name, rule, arguments, keywords, where)
     try:
         attributes = rule.attributes(bound)
-    except (UnsupportedError, BuildError) as error:
+    except PolicycError as error:
         raise UnsupportedError(where, f"torch.nn.{name}: {error}") from None
     given = ", ".join(f"{key}={value!a}" for key, value in attributes.items() if key in bound)
     return Activation(f"{name}({given})" if given else name, rule.op, attributes)

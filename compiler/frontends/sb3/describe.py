@@ -20,6 +20,7 @@ from compiler.options import BuildOptions
 from compiler.readers.numpy_values import as_scalar
 from compiler.readers.pickle_machine import Symbol, describe
 
+LONGEST_TEXT = 200
 MOST_DIMENSIONS = 7
 """Of an observation; a tensor of the model has the batch besides."""
 
@@ -116,7 +117,7 @@ def _activation(fields: Fields, family: Family, options: BuildOptions, where: st
     if options.activation is not None:
         return activations.from_option(options.activation)
     text = re.sub(r" at 0x[0-9a-fA-F]+", "", fields.texts.get("activation_fn", ""))
-    shown = quote(text) if text else describe(value)
+    shown = quote(text, LONGEST_TEXT) if text else describe(value)
     raise UnsupportedError(where, f"{name}: {shown} can't be known from the file; pass --activation relu|tanh|...")
 
 

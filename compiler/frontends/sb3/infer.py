@@ -72,6 +72,7 @@ class _Inference:
         self.policy = policy.rpartition(".")[2]
         self.family = family
         self.tensors: Mapping[str, Array] = file.tensors
+        self.module_paths = file.module_paths
         self.options = options
         self.findings = findings
         self.assumptions: list[str] = []
@@ -134,7 +135,7 @@ class _Inference:
         kind = self._action_kind()
         asked = self.options.action_kind
         if asked is not None and KINDS[asked] is not kind:
-            raise BuildError("options", f"--action-kind {asked} contradicts the tensors of a {self._called(kind)}")
+            raise BuildError("options", f"--action-kind {asked} contradicts the tensors of {self._called(kind)}")
         return self._box() if kind is Box else self._discrete()
 
     def _called(self, kind: type) -> str:
@@ -153,7 +154,7 @@ class _Inference:
     def _discrete(self) -> Discrete:
         given = [name for name in ("action_low", "action_high") if getattr(self.options, name) is not None]
         if given:
-            raise BuildError("options", f"{' and '.join(map(flag, given))} given for a {self._called(Discrete)}")
+            raise BuildError("options", f"{' and '.join(map(flag, given))} given for {self._called(Discrete)}")
         return Discrete(self.outputs)
 
     def _box(self) -> Box:
@@ -187,7 +188,7 @@ class _Inference:
         if given is not None:
             if given != self.family.squashed and not uses_sde:
                 self.findings.contradiction(
-                    f"--squash-output {given} contradicts the tensors, which are those of a {self.policy} without gSDE"
+                    f"--squash-output {given} contradicts the tensors, which are those of {self.policy} without gSDE"
                 )
             return given
         if uses_sde:
@@ -199,7 +200,7 @@ class _Inference:
         The bound of the mean of SAC with gSDE.
         """
         given = self.options.clip_mean
-        clipped = self.family is sac.FAMILY and sac.clips_mean(self.tensors)
+        clipped = self.family is sac.FAMILY and sac.clips_mean([*self.tensors, *self.module_paths])
         if given is not None:
             if not clipped or not 0 < given < np.inf:
                 self.findings.contradiction(f"--clip-mean {given} contradicts the tensors")

@@ -4,21 +4,20 @@ SAC: `stable_baselines3.sac.policies.SACPolicy`. The mean of the Gaussian, squas
 With gSDE the mean is clipped before that, unless clip_mean is 0: `actor.mu` is then a Linear followed by a Hardtanh.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from compiler.frontends.sb3.description import Description, Family
 from compiler.frontends.sb3.network import Network
 from compiler.ir import Box
-from compiler.ops import Array
 
 LATENT, MEAN = "actor.latent_pi", "actor.mu"
 
 
-def clips_mean(tensors: Mapping[str, Array]) -> bool:
+def clips_mean(names: Iterable[str]) -> bool:
     """
-    Whether the actor has a Hardtanh after its last layer, by the names of its tensors.
+    Whether the actor has a Hardtanh after its last layer, by the names of its tensors and modules.
     """
-    return f"{MEAN}.0.weight" in tensors
+    return not {f"{MEAN}.0.weight", f"{MEAN}.0.bias", f"{MEAN}.0"}.isdisjoint(names)
 
 
 def translate(network: Network, description: Description) -> None:
@@ -31,7 +30,7 @@ def translate(network: Network, description: Description) -> None:
         description.observation_space, "actor.features_extractor", normalize_images=description.normalize_images
     )
     latent = network.hidden(features, LATENT, description.activation)
-    if clips_mean(network.tensors):
+    if clips_mean([*network.tensors, *network.module_paths]):
         mean = network.linear(latent, f"{MEAN}.0", space.low.size)
         bound = description.clip_mean
         if bound > 0:

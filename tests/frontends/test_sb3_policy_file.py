@@ -1,0 +1,323 @@
+"""
+A policy.pth alone: what names and shapes tell, what options say, what is assumed, and what is refused.
+"""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
+from torch import nn
+
+from compiler.errors import BuildError, CheckpointError, UnsupportedError
+from compiler.ir import Box, Discrete
+from tests.frontends.checkpoints import bare_file, refusal, saved, state_of
+from tests.golden.agents import make, model_of
+
+SHAPE = "the file does not say the shape of an observation: assumed a Box(4,), without bounds"
+TANH = "the file does not say the activation between layers: assumed Tanh, SB3's default for ActorCriticPolicy"
+BOUNDS = "the file does not say the bounds of the actions"
+
+
+def file_of(folder, state):
+    path = folder / "policy.pth"
+    path.write_bytes(saved(state))
+    return path
+
+
+def strict_findings(path, **options):
+    return refusal(path, UnsupportedError, strict=True, **options)
+
+
+# What is assumed, and refused under strict.
+
+
+def test_a_discrete_actor_critic_needs_three_assumptions(tmp_path):
+    path = bare_file(tmp_path, "ppo_default")
+    model = model_of(path)
+    assert model.origin.assumptions == (
+        SHAPE,
+        "the file does not say the kind of the actions: assumed Discrete(2), chosen without action masks",
+        TANH,
+    )
+    assert model.policy.kind == "ActorCriticPolicy"
+    assert model.policy.action_space == Discrete(2)
+    space = model.policy.observation_space
+    assert (space.shape, space.dtype) == ((4,), "float32")
+    assert np.isneginf(space.low).all()
+    assert np.isposinf(space.high).all()
+    assert strict_findings(path) == [
+        "the file does not say the shape of an observation; pass --observation-shape",
+        "the file does not say the kind of the actions; pass --action-kind discrete",
+        "the file does not say the activation between layers; pass --activation",
+    ]
+    assert (model.origin.format, model.origin.versions) == ("torch-state-dict", ())
+
+
+def test_options_replace_assumptions(tmp_path):
+    options = {"observation_shape": (2, 2), "action_kind": "discrete", "activation": "ELU"}
+    model = model_of(bare_file(tmp_path, "ppo_default"), strict=True, **options)
+    assert model.origin.assumptions == ()
+    assert model.tensors["observation"].shape == ("batch", 2, 2)
+    assert model.nodes[2].op == "elu"
+
+
+def test_clipped_actions_are_not_clipped_without_bounds(tmp_path):
+    path = bare_file(tmp_path, "ppo_asymmetric")
+    model = model_of(path)
+    assert model.origin.assumptions == (SHAPE, f"{BOUNDS}: assumed none: actions are not clipped", TANH)
+    assert model.nodes[6].op == "clip"
+    assert np.isinf(model.tensors["action_space.low"].data).all()
+    assert f"{BOUNDS}; pass --action-low and --action-high" in strict_findings(path)
+    given = model_of(path, action_low=(-1.0,), action_high=(1.0, 2.0, 3.0))
+    np.testing.assert_array_equal(given.tensors["action_space.low"].data, [-1, -1, -1])
+    np.testing.assert_array_equal(given.tensors["action_space.high"].data, [1, 2, 3])
+
+
+@pytest.mark.parametrize("name", ["sac_default", "td3_default"])
+def test_squashed_actions_need_bounds(name, tmp_path):
+    path = bare_file(tmp_path, name)
+    (finding,) = refusal(path, UnsupportedError)
+    rescaled = "to which the output of tanh is rescaled; pass --action-low and --action-high"
+    assert finding == f"{BOUNDS}, {rescaled}"
+    relu = "the file does not say the activation between layers: assumed ReLU, SB3's default"
+    kind = {"sac_default": "SACPolicy", "td3_default": "TD3Policy"}[name]
+    model = model_of(path, action_low=(-1.0,), action_high=(1.0,))
+    assert model.origin.assumptions == (SHAPE, f"{relu} for {kind}")
+    assert model.policy.kind == kind
+
+
+def test_squash_output_of_gsde_is_assumed_false(tmp_path):
+    path = bare_file(tmp_path, "ppo_squashed")
+    squash = "the file does not say whether the mean is squashed"
+    model = model_of(path, action_low=(-1.0,), action_high=(1.0,))
+    assert model.origin.assumptions == (SHAPE, TANH, f"{squash}: assumed squash_output=False, SB3's default")
+    assert f"{squash}; pass --squash-output" in strict_findings(path)
+    squashed = model_of(path, action_low=(-1.0,), action_high=(1.0,), squash_output=True)
+    assert [node.op for node in squashed.nodes][5:8] == ["linear", "tanh", "rescale"]
+    (finding,) = refusal(path, UnsupportedError, squash_output=True)
+    assert "to which the output of tanh is rescaled" in finding
+
+
+def test_clip_mean_is_assumed_where_there_is_one(tmp_path):
+    path = bare_file(tmp_path, "sac_clipped_mean")
+    bounds = {"action_low": (-1.0,), "action_high": (1.0,)}
+    model = model_of(path, **bounds)
+    assert model.origin.assumptions[-1] == "the file does not say clip_mean: assumed 2.0, SB3's default"
+    assert "the file does not say clip_mean; pass --clip-mean" in strict_findings(path, **bounds)
+    other = model_of(path, clip_mean=0.5, **bounds)
+    assert other.nodes[6].attributes == {"min_val": -0.5, "max_val": 0.5}
+    for value in (0.0, -1.0, np.inf, np.nan):
+        (finding,) = refusal(path, BuildError, clip_mean=value, **bounds)
+        assert finding == f"--clip-mean {value} contradicts the tensors"
+    unclipped = bare_file(tmp_path, "sac_unclipped")
+    assert not any("clip_mean" in text for text in model_of(unclipped, **bounds).origin.assumptions)
+    (finding,) = refusal(unclipped, BuildError, clip_mean=0.5, **bounds)
+    assert finding == "--clip-mean 0.5 contradicts the tensors"
+
+
+def test_q_networks_are_known_to_be_discrete(tmp_path):
+    path = bare_file(tmp_path, "dqn_default")
+    model = model_of(path)
+    assert len(model.origin.assumptions) == 2
+    assert model.policy.action_space == Discrete(3)
+    assert model_of(path, action_kind="discrete").nodes == model.nodes
+
+
+@pytest.mark.parametrize(("name", "inputs"), [("ppo_no_layers", 15), ("dqn_no_layers", 4)])
+def test_a_single_layer_needs_no_activation(name, inputs, tmp_path):
+    options = {"observation_shape": (inputs,), "action_kind": "discrete"}
+    assert model_of(bare_file(tmp_path, name), strict=True, **options).origin.assumptions == ()
+
+
+def test_images_are_asked_for(tmp_path):
+    path = bare_file(tmp_path, "ppo_image")
+    images = "the file does not say whether observations are images"
+    known = {"activation": "Tanh", "action_kind": "discrete", "observation_shape": (3, 8, 6)}
+    model = model_of(path, **known)
+    assert model.origin.assumptions == (f"{images}: assumed float32, no images",)
+    assert strict_findings(path, **known) == [f"{images}; pass --observation-dtype"]
+
+    known["observation_dtype"] = "uint8"
+    normalised = "the file does not say whether images were normalised"
+    model = model_of(path, **known)
+    assert model.origin.assumptions == (f"{normalised}: assumed divided by 255, SB3's default",)
+    assert model.nodes[0].op == "divide"
+    assert strict_findings(path, **known) == [f"{normalised}; pass --normalize-images"]
+    assert model_of(path, strict=True, normalize_images=False, **known).nodes[0].op == "flatten"
+
+
+@pytest.mark.parametrize(("dtype", "low", "high"), [("int16", -32768, 32767), ("bool", False, True), ("uint8", 0, 255)])
+def test_other_dtypes_have_their_widest_bounds(dtype, low, high, tmp_path):
+    options = {"observation_shape": (4,), "observation_dtype": dtype}
+    space = model_of(bare_file(tmp_path, "ppo_default"), **options).policy.observation_space
+    assert space.dtype == dtype
+    assert (space.low == low).all()
+    assert (space.high == high).all()
+
+
+# What is refused.
+
+
+ONE = {"action_low": (-1.0,), "action_high": (1.0,)}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text"),
+    [
+        ("ppo_default", {"observation_shape": (5,)}, r"--observation-shape \(5,\) does not fit the 4 inputs"),
+        ("ppo_default", {"observation_shape": ()}, "does not fit"),
+        ("ppo_default", {"observation_shape": (-2, -2)}, "does not fit"),
+        ("ppo_default", {"observation_shape": (4, 1, 1, 1, 1, 1, 1, 1)}, "does not fit"),
+        ("ppo_default", {"observation_dtype": "object"}, "--observation-dtype must be one of bool, int8"),
+        ("ppo_default", {"action_kind": "box"}, "contradicts the tensors of ActorCriticPolicy with Discrete actions"),
+        ("ppo_default", {"action_low": (0.0,)}, "--action-low given for ActorCriticPolicy with Discrete actions"),
+        ("ppo_default", {"squash_output": True}, "--squash-output True contradicts the tensors"),
+        ("ppo_default", {"clip_mean": 1.0}, "--clip-mean 1.0 contradicts the tensors"),
+        ("ppo_default", {"activation": "swish"}, "activation must be one of"),
+        ("ppo_box", {"action_kind": "discrete"}, "contradicts the tensors of ActorCriticPolicy with Box actions"),
+        ("ppo_box", {"action_low": (0.0,)}, "belong together; one of them is missing"),
+        ("ppo_box", {"action_low": (0.0, 1.0), "action_high": (2.0,)}, "has 2 values; there are 6 actions"),
+        ("ppo_box", {"action_low": (3.0,), "action_high": (2.0,)}, "--action-low is above --action-high"),
+        ("ppo_box", {"action_low": (np.nan,), "action_high": (2.0,)}, "--action-low is NaN"),
+        ("ppo_box", {"squash_output": True, **ONE}, "the tensors, which are those of ActorCriticPolicy without gSDE"),
+        ("dqn_default", {"action_kind": "box"}, "contradicts the tensors of DQNPolicy with Discrete actions"),
+        ("dqn_default", {"action_high": (1.0,)}, "--action-high given for DQNPolicy"),
+        ("td3_default", {"action_kind": "discrete"}, "contradicts the tensors of TD3Policy with Box actions"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(name, options, text, tmp_path):
+    with pytest.raises(BuildError, match=text):
+        model_of(bare_file(tmp_path, name), **options)
+
+
+def test_all_options_that_do_not_fit_are_reported_at_once(tmp_path):
+    options = {"observation_shape": (5,), "action_kind": "box", "activation": "swish", "squash_output": True}
+    assert len(refusal(bare_file(tmp_path, "ppo_default"), BuildError, **options)) == 4
+
+
+def test_squashed_bounds_must_be_finite(tmp_path):
+    with pytest.raises(CheckpointError, match="has an infinite bound"):
+        model_of(bare_file(tmp_path, "td3_default"), action_low=(-np.inf,), action_high=(1.0,))
+
+
+@pytest.mark.parametrize(
+    ("keys", "called"),
+    [
+        (["lstm_actor.weight_ih_l0", "mlp_extractor.policy_net.0.weight"], "RecurrentPPO"),
+        (["quantile_net.quantile_net.0.weight"], "QRDQN"),
+        (["actor.latent_pi.0.ra_mean", "actor.mu.weight"], "CrossQ"),
+        (["action_net.0.weight", "action_net.2.weight"], "ARS"),
+        (["action_net.weight"], "ARS"),
+    ],
+)
+def test_other_families_are_recognised_and_refused(keys, called, tmp_path):
+    path = file_of(tmp_path, {key: torch.ones(2, 2) for key in keys})
+    with pytest.raises(UnsupportedError, match=rf"\({called}\) is not compiled yet; this version compiles MLP"):
+        model_of(path)
+
+
+def test_cnn_policies_are_refused(tmp_path):
+    space = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+    policy = ActorCriticCnnPolicy(space, spaces.Discrete(2), lambda _: 0.0)
+    (finding,) = refusal(file_of(tmp_path, policy.state_dict()), UnsupportedError)[:1]
+    assert "'features_extractor.cnn.0.weight'" in finding
+
+
+def test_the_tensors_of_something_else_are_refused(tmp_path):
+    path = file_of(tmp_path, nn.Linear(2, 3).state_dict())
+    with pytest.raises(
+        CheckpointError, match=r"not those of a Stable-Baselines3 policy; the first are 'weight', 'bias'"
+    ):
+        model_of(path)
+
+
+def test_a_policy_without_layers_is_refused(tmp_path):
+    path = file_of(tmp_path, {"value_net.weight": torch.ones(1, 4)})
+    with pytest.raises(CheckpointError, match="are missing or not matrices"):
+        model_of(path)
+    path = file_of(
+        tmp_path, {"mlp_extractor.policy_net.0.weight": torch.ones(4), "action_net.weight": torch.ones(2, 4)}
+    )
+    with pytest.raises(CheckpointError, match="are missing or not matrices"):
+        model_of(path)
+
+
+def test_pickled_modules_are_refused(tmp_path):
+    path = tmp_path / "policy.pth"
+    torch.save(make("ppo_default").policy, path)
+    with pytest.raises(CheckpointError, match="ActorCriticPolicy"):
+        model_of(path)
+
+
+# Files.
+
+
+def test_the_old_stream_of_torch_is_read(tmp_path):
+    old = tmp_path / "old.pth"
+    torch.save(state_of("dqn_leaky"), old, _use_new_zipfile_serialization=False)
+    new = model_of(bare_file(tmp_path, "dqn_leaky"))
+    model = model_of(old)
+    assert (model.nodes, model.tensors) == (new.nodes, new.tensors)
+    assert model.origin.sha256 != new.origin.sha256
+
+
+def test_the_name_of_the_file_does_not_matter(tmp_path):
+    path = bare_file(tmp_path, "dqn_default").rename(tmp_path / "agent.zip")
+    assert model_of(path).origin.format == "torch-state-dict"
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="can't be opened"):
+        model_of(tmp_path / "absent.zip")
+
+
+# model.policy.save()
+
+
+def saved_policy(folder, change=lambda content: None, name="ppo_default"):
+    """
+    What `model.policy.save()` writes, changed.
+    """
+    policy = make(name).policy
+    content = {"state_dict": policy.state_dict(), "data": policy._get_constructor_parameters()}
+    change(content)
+    return file_of(folder, content)
+
+
+def test_saved_policies_say_what_they_are(tmp_path):
+    model = model_of(saved_policy(tmp_path, name="dqn_leaky"), strict=True)
+    assert model.policy.action_space == Discrete(6)
+    assert isinstance(model.policy.observation_space, Box)
+    assert model.nodes[2].attributes == {"negative_slope": 0.3}
+
+
+def test_saved_policies_without_spaces_are_refused(tmp_path):
+    path = saved_policy(
+        tmp_path, lambda content: [content["data"].pop(key) for key in ("observation_space", "action_space")]
+    )
+    assert refusal(path) == ["data has no observation_space", "data has no action_space"]
+
+
+def test_saved_policies_of_maskable_ppo_are_refused(tmp_path):
+    space = spaces.Box(-1, 1, (4,), np.float32)
+    policy = MaskableActorCriticPolicy(space, spaces.Discrete(2), lambda _: 0.0)
+    path = tmp_path / "masked.pth"
+    policy.save(str(path))
+    with pytest.raises(UnsupportedError, match="MaskablePPO is not compiled yet"):
+        model_of(path)
+    plain = ActorCriticPolicy(space, spaces.Discrete(2), lambda _: 0.0)
+    plain.save(str(path))
+    assert model_of(path).output("action")
+
+
+def test_saved_policies_contradict_options_too(tmp_path):
+    with pytest.raises(BuildError, match="--activation ReLU contradicts the file"):
+        model_of(saved_policy(tmp_path), activation="ReLU")
+
+
+def test_arguments_of_other_policies_are_refused(tmp_path):
+    path = saved_policy(tmp_path, lambda content: content["data"].update(n_quantiles=5), "sac_default")
+    (finding,) = refusal(path, UnsupportedError)
+    assert finding == "data.n_quantiles: not an argument of SACPolicy that is known"
