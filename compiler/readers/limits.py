@@ -29,7 +29,7 @@ class Limits:
     inflation: int = 20
     """Above `inflated_bytes`, how many times its own size an archive may inflate to."""
 
-    opcodes: int = 500_000
+    opcodes: int = 250_000
     """Opcodes of one pickle."""
 
     depth: int = 100

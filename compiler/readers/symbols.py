@@ -159,6 +159,7 @@ def excess(root: object, most_leaves: int, most_depth: int) -> str | None:
     """
     sizes: dict[int, tuple[int, int]] = {}
     entered: set[int] = set()
+    level = 0
     pending: list[tuple[object, bool]] = [(root, False)]
     while pending:
         value, leaving = pending.pop()
@@ -167,10 +168,14 @@ def excess(root: object, most_leaves: int, most_depth: int) -> str | None:
                 continue
             if id(value) in entered:
                 return "contains itself"
+            level += 1
+            if level > most_depth:
+                return f"is nested more than {most_depth} deep"
             entered.add(id(value))
             pending.append((value, True))
             pending.extend((child, False) for child in children(value) if isinstance(child, BRANCHES))
             continue
+        level -= 1
         leaves, depth = 1, 0
         if isinstance(value, dict):
             leaves += sum(_leaf(key) for key in value)

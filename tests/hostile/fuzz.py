@@ -10,6 +10,7 @@ import importlib
 import random
 import resource
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from compiler.errors import PolicycError
 from tests.hostile.mutations import mutate, rechecked, seeds
+from tests.hostile.policies import sb3_zip
 
 SECONDS, KIBIBYTES = 5, 512 * 1024
 Reader = Callable[[bytes], object]
@@ -24,15 +26,19 @@ Reader = Callable[[bytes], object]
 
 def model_files() -> dict[str, tuple[Reader, tuple[bytes, ...]]]:
     """
-    Model files, if the compiler can be imported here: read by `compiler.modelfile.decode`.
+    A model file, if the whole compiler can be imported here.
     """
     try:
         modelfile = importlib.import_module("compiler.modelfile")
-        models = sorted(Path("generated").glob("*/*.bin")) + sorted(Path("generated").glob("*/*.policy"))
-    except ImportError:
+        pipeline = importlib.import_module("compiler.pipeline")
+    except ImportError as error:
+        print(f"no model files: {error}")
         return {}
-    goods = tuple(path.read_bytes() for path in models)
-    return {"model file": (lambda data: modelfile.decode(data, "mutant"), goods)} if goods else {}
+    with tempfile.TemporaryDirectory() as folder:
+        agent = Path(folder) / "ppo.zip"
+        agent.write_bytes(sb3_zip())
+        good = bytes(modelfile.encode(pipeline.load_model(agent)).data)
+    return {"model file": (lambda data: modelfile.decode(data, "mutant"), (good,))}
 
 
 def cases(kinds: dict, chance: random.Random) -> Iterator[tuple[str, Reader, bytes]]:

@@ -189,8 +189,7 @@ def rechecked(data: bytes) -> bytes:
             start = offset + 30 + sum(struct.unpack_from("<HH", fixed, offset + 26))
             content = rechecked(bytes(fixed[start : start + packed]))
             fixed[start : start + len(content)] = content
-            fixed[position + 16 : position + 20] = fixed[offset + 14 : offset + 18] = struct.pack(
-                "<I", zlib.crc32(content)
-            )
+            checksum = struct.pack("<I", zlib.crc32(content))
+            fixed[position + 16 : position + 20] = fixed[offset + 14 : offset + 18] = checksum
         position += 46 + names + extras
     return bytes(fixed)

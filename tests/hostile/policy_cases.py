@@ -55,8 +55,8 @@ CASES = {
     "several": HostileCase(
         17,
         "ppo.zip",
-        lambda: reshaped("action_net.bias", mlp_extractor__policy_net__0__weight=(4, 7)),
-        ("action_net.bias", POLICY),
+        lambda: reshaped("action_net.weight", mlp_extractor__policy_net__0__weight=(4, 7)),
+        ("action_net.weight", POLICY),
     ),
     # Row 18.
     "unknown-activation": HostileCase(

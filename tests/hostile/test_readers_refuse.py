@@ -20,6 +20,7 @@ from compiler.readers.pickle_machine import decode
 from compiler.readers.tensors import read_tensors
 from tests.hostile.case import MARKER, TRIPWIRE, HostileCase
 from tests.hostile.make import HOSTILE
+from tests.hostile.peak import run as peak_of
 
 NEEDED = ("observation_space", "action_space", "policy_class", "policy_kwargs")
 SECONDS, KIBIBYTES = 5, 512 * 1024
@@ -95,8 +96,10 @@ def test_payload_is_real(name: str, tmp_path: Path) -> None:
     assert (tmp_path / MARKER).exists()
 
 
-HEAVY = ("bomb-declared", "bomb-half-declared", "bomb-undeclared", "bomb-in-bomb", "deep", "deep-within-limits")
-HEAVY += ("memo-bomb", "late-bomb", "colliding-keys", "huge-memo-index", "stride-0", "copies", "stream-of-2-gib")
+HEAVY = (
+    "bomb-declared", "bomb-half-declared", "bomb-undeclared", "bomb-in-bomb", "deep", "deep-within-limits", "memo-bomb",
+    "late-bomb", "colliding-keys", "huge-memo-index", "stride-0", "copies", "stream-of-2-gib",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", HEAVY)
@@ -104,13 +107,12 @@ def test_memory_stays_bounded(name: str, tmp_path: Path) -> None:
     (tmp_path / "hostile").write_bytes(HOSTILE[name].make())
     code = (
         "import sys; from pathlib import Path; from compiler.errors import CheckpointError; "
-        "from compiler.readers.files import read_file; from tests.hostile.make import HOSTILE; "
-        "from tests.hostile.test_readers_refuse import read; data = read_file(Path(sys.argv[1]))\n"
-        "try:\n    read(HOSTILE[sys.argv[2]], data)\nexcept CheckpointError:\n    sys.exit(3)"
+        "from compiler.readers.files import read_file; from tests.hostile.case import HostileCase; "
+        "from tests.hostile.test_readers_refuse import read; data = read_file(Path('hostile'))\n"
+        "try:\n    read(HostileCase(0, 'x', bytes, reader=sys.argv[1]), data)\n"
+        "except CheckpointError:\n    sys.exit(3)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "hostile"), name], env=environment)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 3
-    assert usage.ru_maxrss < KIBIBYTES, f"{usage.ru_maxrss} KiB"
+    command = [sys.executable, "-c", code, HOSTILE[name].reader]
+    status, said, peak = peak_of(command, tmp_path, {**os.environ, "PYTHONPATH": str(ROOT)})
+    assert status == 3, said
+    assert peak < KIBIBYTES, f"{peak} KiB"

@@ -59,7 +59,7 @@ def check(data: bytes | memoryview, *, weights_only: bool = True) -> None:
     assert file.module_paths == tuple(getattr(expected, "_metadata", ()))
 
 
-def examples() -> dict[str, object]:
+def examples() -> dict[str, dict]:
     """
     State dicts with everything that a tensor can be.
     """
@@ -134,17 +134,18 @@ def test_other_things_that_torch_saves_are_refused_by_name(options: dict) -> Non
             read_tensors(saved(value, **options), "policy.pth")
 
 
+@pytest.fixture(scope="module", params=["PPO", "SAC", "DQN"])
+def model(request):
+    library = pytest.importorskip("stable_baselines3")
+    environment = {"PPO": "CartPole-v1", "SAC": "Pendulum-v1", "DQN": "CartPole-v1"}[request.param]
+    options = {"PPO": {"n_steps": 16, "batch_size": 16}}.get(request.param, {"buffer_size": 10})
+    return getattr(library, request.param)("MlpPolicy", environment, device="cpu", seed=1, **options)
+
+
 class TestStableBaselines3:
     """
     Fresh models: the zip, and what policy.save() writes.
     """
-
-    @pytest.fixture(scope="class", params=["PPO", "SAC", "DQN"])
-    def model(self, request):
-        library = pytest.importorskip("stable_baselines3")
-        environment = {"PPO": "CartPole-v1", "SAC": "Pendulum-v1", "DQN": "CartPole-v1"}[request.param]
-        options = {"PPO": {"n_steps": 16, "batch_size": 16}}.get(request.param, {"buffer_size": 10})
-        return getattr(library, request.param)("MlpPolicy", environment, device="cpu", seed=1, **options)
 
     def test_zip(self, model, tmp_path: Path) -> None:
         model.save(tmp_path / "model.zip")
