@@ -5,7 +5,6 @@ Imports a generated package from wherever it lies, without a trace in the import
 import importlib.util
 import itertools
 import linecache
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,45 +13,50 @@ from types import ModuleType
 
 from compiler.errors import BuildError, quote
 
-_numbers = itertools.count()
-
 
 @contextmanager
 def imported(folder: Path) -> Iterator[ModuleType]:
     """
     The package of a folder under a private name, for as long as the block runs.
 
-    What importing writes (bytecode, Numba's compiled kernels) stays in the folder's own `__pycache__`; `sys.modules`
-    and the caches of the import system know nothing of the folder afterwards.
+    Afterwards `sys.modules` and the caches of the import system know nothing of the folder. What importing writes
+    (bytecode, Numba's compiled kernels) stays in the folder's own `__pycache__`, if nobody else can write there.
     """
-    name = f"_policyc_package_{next(_numbers)}"
-    with _numba_cache_in(folder / "__pycache__"):
-        try:
-            yield _execute(folder, name)
-        finally:
-            _forget(name)
-            _forget_files(folder)
+    name = _unused("_policyc_package", folder)
+    try:
+        yield _execute(folder, name)
+    finally:
+        _forget(name)
+        _forget_files(folder)
 
 
 def load(folder: Path, name: str) -> ModuleType:
     """
     Imports a package fresh, under its own name.
 
-    It stays in `sys.modules` so that a later `import NAME` finds it, unless a module that is not a predictor has the
-    name already (a package may be called `json`).
+    It stays in `sys.modules`, since it imports some of its modules when they are first needed. Where the name is taken
+    there, by an earlier load or by a module that has nothing to do with it, a number is added.
     """
-    before = _modules_of(name)
-    _forget(name)
-    foreign = name in before and not hasattr(before[name], "SPEC")
-    loaded = False
+    own = _unused(name, folder)
     try:
-        module = _execute(folder, name)
-        loaded = True
-    finally:
-        if foreign or not loaded:
-            _forget(name)
-            sys.modules.update(before)
-    return module
+        return _execute(folder, own)
+    except BaseException:
+        _forget(own)
+        raise
+
+
+def _unused(name: str, folder: Path) -> str:
+    """
+    The name, or the name with a number, that no module but this package has or would have when imported.
+    """
+
+    def free(own: str) -> bool:
+        if own in sys.modules:
+            return False
+        found = importlib.util.find_spec(own)
+        return found is None or found.origin == str(folder.absolute() / "__init__.py")
+
+    return next(filter(free, itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))))
 
 
 def _execute(folder: Path, name: str) -> ModuleType:
@@ -87,30 +91,3 @@ def _forget_files(folder: Path) -> None:
     for cache in caches:
         for key in [key for key in cache if Path(key).is_relative_to(folder)]:
             del cache[key]
-
-
-@contextmanager
-def _numba_cache_in(folder: Path) -> Iterator[None]:
-    """
-    Numba may be told by the environment to keep its cache elsewhere; nothing of a temporary folder belongs there.
-    """
-    before = os.environ.get("NUMBA_CACHE_DIR")
-    if before is None:
-        yield
-        return
-    os.environ["NUMBA_CACHE_DIR"] = str(folder)
-    _reread_numba_settings()
-    try:
-        yield
-    finally:
-        os.environ["NUMBA_CACHE_DIR"] = before
-        _reread_numba_settings()
-
-
-def _reread_numba_settings() -> None:
-    """
-    Tells Numba, where it is imported already, that its environment variables have changed.
-    """
-    settings = sys.modules.get("numba.core.config")
-    if settings is not None:
-        settings.reload_config()

@@ -153,7 +153,7 @@ def workspace(target: Path) -> Iterator[Path]:
         raise BuildError(quote(str(above)), f"can't be written: {error.strerror or error}") from None
     try:
         inner = outer / target.name
-        inner.mkdir()
+        inner.mkdir(mode=0o700)  # predictors keep compiled code only where nobody else can write
         yield inner
     except OSError as error:
         raise BuildError(quote(str(target)), f"can't be written: {error.strerror or error}") from error
@@ -179,6 +179,7 @@ def place(folder: Path, target: Path) -> None:
     Either the new package is in place afterwards, or everything is as it was.
     """
     shutil.rmtree(folder / LEFT_BY_IMPORTS, ignore_errors=True)
+    folder.chmod(_usual_mode(folder.parent))
     check_target(target)
     if not target.exists():
         folder.rename(target)
@@ -204,6 +205,15 @@ def _keep_files_of_the_user(older: Path, newer: Path) -> None:
             shutil.copytree(entry, kept, symlinks=True)
         else:
             shutil.copy2(entry, kept, follow_symlinks=False)
+
+
+def _usual_mode(outer: Path) -> int:
+    """
+    The permissions that new folders get from the user's umask, which can't be asked for without changing it.
+    """
+    probe = outer / "probe"
+    probe.mkdir()
+    return probe.stat().st_mode & 0o777
 
 
 def _remove_empty(folders: list[Path]) -> None:

@@ -2,6 +2,8 @@
 A package that lies on disk, compared with its own model file and, if wanted, with the checkpoint it was built from.
 """
 
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +18,9 @@ from compiler.readers.files import read_file
 from compiler.verify import SEED, Predictor, Verification, verify
 from compiler.verify.observations import finite_observations
 from compiler.verify.reference import answers, policy_of
+
+LARGE_BATCH = 10_000
+"""Enough for any predictor to use its threads."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,12 @@ def verify_package(folder: Path, *, against: Path | None = None, trust: bool = F
     check_files(folder, manifest)  # before anything of it is executed
     options = options_from(manifest["options"])
     model = modelfile.decode(read_file(folder / MODEL_FILE), str(folder / MODEL_FILE))
-    with imported(folder) as module:
+    with (
+        tempfile.TemporaryDirectory(prefix="policyc-verify-") as temporary,
+        imported(_copy(folder, manifest, temporary)) as module,
+    ):
         predictor = cast(Predictor, module)
-        verification = verify(model, run_passes(model, options), predictor, options)
+        verification = verify(model, run_passes(model, options), predictor, options, LARGE_BATCH)
         if against is None:
             return PackageVerification(verification, None)
         space = policy_of(model).observation_space
@@ -67,3 +75,14 @@ def verify_package(folder: Path, *, against: Path | None = None, trust: bool = F
         expected = answers(model, observations.values, SEED)
         compared = compare_source(predictor, against, observations, expected, trust=trust)
     return PackageVerification(verification, compared)
+
+
+def _copy(folder: Path, manifest: dict[str, Any], temporary: str) -> Path:
+    """
+    The files that the manifest lists, and no others: importing them there leaves nothing in the package.
+    """
+    copy = Path(temporary) / "package"
+    copy.mkdir(mode=0o700)
+    for name in manifest["files"]:
+        shutil.copyfile(folder / name, copy / name)
+    return copy

@@ -2,11 +2,13 @@
 A build ends with a complete package in its place, or with everything as it was.
 """
 
+import importlib
 import json
 import linecache
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -164,22 +166,41 @@ def test_layers_without_a_source_count_what_is_there():
 
 def test_load_imports_fresh_under_its_own_name(tmp_path):
     path = list(sys.path)
-    found = build(tmp_path, name="my_agent")
-    first = found.load()
+    first_build, second_build = build(tmp_path, name="my_agent"), build(tmp_path / "other", name="my_agent")
+    first = first_build.load()
     try:
         assert first.__name__ == "my_agent"
         assert type(first.act(OBSERVATION)) is int
         assert sys.modules["my_agent"] is first
-        assert found.load() is not first
+        second = second_build.load()
+        assert second is not first
+        # Modules that the first one imports later must not be those of the second.
+        assert sys.modules["my_agent"] is first
+        assert sys.modules["my_agent_2"] is second
         assert sys.path == path
     finally:
         sys.modules.pop("my_agent")
+        sys.modules.pop("my_agent_2", None)
 
 
-def test_load_takes_no_name_from_another_module(tmp_path):
-    found = build(tmp_path, name="json")
-    assert found.load().SPEC == {"name": "json"}
-    assert sys.modules["json"] is json
+@pytest.mark.parametrize("name", ["json", "wave"])  # imported already; not imported yet
+def test_load_takes_no_name_from_another_module(tmp_path, name):
+    found = build(tmp_path, name=name)
+    assert (name in sys.modules) is (name == "json")
+    try:
+        assert {"name": name} == found.load().SPEC
+        assert {"name": name} == sys.modules[f"{name}_2"].SPEC
+        assert not hasattr(importlib.import_module(name), "SPEC")
+    finally:
+        sys.modules.pop(f"{name}_2", None)
+
+
+def test_a_package_that_cannot_be_imported_leaves_no_module(tmp_path):
+    found = build(tmp_path, name="my_agent")
+    (found.path / "__init__.py").write_text("raise OSError(1)")
+    with pytest.raises(BuildError, match="'my_agent': can't be imported: OSError"):
+        found.load()
+    assert "my_agent" not in sys.modules
 
 
 def test_verification_leaves_no_trace_of_the_temporary_folder(tmp_path):
@@ -190,12 +211,24 @@ def test_verification_leaves_no_trace_of_the_temporary_folder(tmp_path):
     assert [key for key in linecache.cache if str(tmp_path) in key] == []
 
 
-def test_numba_is_told_to_keep_its_cache_in_the_folder(tmp_path, monkeypatch):
-    found = build(tmp_path)
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "elsewhere")
-    with loading.imported(found.path):
-        assert os.environ["NUMBA_CACHE_DIR"] == str(found.path / "__pycache__")
-    assert os.environ["NUMBA_CACHE_DIR"] == "elsewhere"
+@pytest.mark.skipif(os.name == "nt", reason="there are no modes")
+def test_the_package_has_the_usual_mode_and_the_workspace_a_private_one(tmp_path, monkeypatch):
+    seen = []
+
+    @contextmanager
+    def imported(folder):
+        seen.append(folder.stat().st_mode & 0o777)
+        with loading.imported(folder) as module:
+            yield module
+
+    monkeypatch.setattr(pipeline, "imported", imported)
+    before = os.umask(0o002)
+    try:
+        found = build(tmp_path)
+    finally:
+        os.umask(before)
+    assert seen == [0o700]
+    assert found.path.stat().st_mode & 0o777 == 0o775
 
 
 @pytest.mark.parametrize(
@@ -408,6 +441,23 @@ def test_a_package_is_verified_as_it_lies_there(tmp_path):
     assert again.verification.observations == found.report.verification.observations
     assert again.source is None
     assert again.to_json()["source"] is None
+    assert set(content(tmp_path)) == {"agent"} | {
+        f"agent/{name}" for name in ("__init__.py", "manifest.json", "model.bin")
+    }
+
+
+def test_large_batches_are_verified_too(tmp_path, monkeypatch):
+    late = "    return values\n\n\ndef predict"
+    source = stand_in.render
+
+    def render(*arguments):
+        text = source(*arguments)["__init__.py"]
+        assert late in text
+        return {"__init__.py": text.replace(late, f"    values['action_net'][5000:] += 1\n{late}")}
+
+    monkeypatch.setattr(codegen, "render", render)
+    with pytest.raises(VerificationError, match=r"asked in a batch of 10000"):
+        verify_package(build(tmp_path).path)
 
 
 def test_changed_files_are_found_before_they_are_executed(tmp_path):

@@ -3,12 +3,15 @@ Verification accepts what float32 may do, and finds what it must not.
 """
 
 import math
+import re
 import types
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import compiler
+from compiler import codegen, modelfile
 from compiler.errors import UnsupportedError, VerificationError
 from compiler.ir import Box, Discrete, DType, MultiBinary, Policy, Tensor
 from compiler.modelfile import encode
@@ -19,6 +22,7 @@ from compiler.verify import Verification, verify
 from compiler.verify.comparison import show
 from compiler.verify.observations import finite_observations, nonfinite_observations
 from compiler.verify.reference import answers
+from compiler.verify_package import verify_package
 from tests import stand_in
 
 OPTIONS = BuildOptions(verify_observations=60)
@@ -284,6 +288,40 @@ def test_conditioning_widens_what_is_allowed_where_huge_numbers_cancel():
     slack = answers(source, cancelling, 0).score_slack.max(axis=1)
     assert slack[0] > 0.1
     assert slack[1] < 1e-4
+
+
+@pytest.mark.slow
+def test_a_removed_tanh_is_found_in_compiled_kernels(tmp_path, monkeypatch):
+    render = codegen.render
+
+    def render_wrongly(*arguments):
+        texts = render(*arguments)
+        start = texts["kernels.py"].index("pi.2")
+        changed, times = re.subn(r"tanh\(([^()]+)\)", r"(\1)", texts["kernels.py"][start:])
+        assert times > 0
+        return {**texts, "kernels.py": texts["kernels.py"][:start] + changed}
+
+    monkeypatch.setattr(codegen, "render", render_wrongly)
+    with pytest.raises(VerificationError, match=r"first layer that differs: 'pi\.2' \(dense\): element \d is"):
+        compiler.build(stand_in.policy(), out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_tampered_weights_are_found_in_compiled_kernels(tmp_path, monkeypatch):
+    monkeypatch.setattr(modelfile, "encode", lambda model: encode(stand_in.with_scaled(model, "pi.2.bias", 1.001)))
+    with pytest.raises(VerificationError, match=r"first layer that differs: 'pi\.2' \(dense\): element \d is"):
+        compiler.build(stand_in.policy(), out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("discrete", [True, False])
+@pytest.mark.parametrize("nonfinite", ["raise", "propagate"])
+def test_compiled_kernels_are_right(tmp_path, discrete, nonfinite):
+    found = compiler.build(stand_in.policy(discrete=discrete), out=tmp_path, nonfinite=nonfinite)
+    assert found.report.verification.score_error < SCORE_RELATIVE
+    assert verify_package(found.path).verification.observations == found.report.verification.observations
 
 
 def test_values_are_shown_shortly():

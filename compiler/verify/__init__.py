@@ -66,7 +66,9 @@ class Verification:
         }
 
 
-def verify(source: Model, compiled: Model, predictor: Predictor, options: BuildOptions) -> Verification:
+def verify(
+    source: Model, compiled: Model, predictor: Predictor, options: BuildOptions, large_batch: int = 0
+) -> Verification:
     """
     Compares a predictor with its source.
 
@@ -75,6 +77,8 @@ def verify(source: Model, compiled: Model, predictor: Predictor, options: BuildO
         compiled: the model after the passes: what the predictor's layers are named after.
         predictor: the imported package.
         options: those it was built with.
+        large_batch: so many observations are asked for at once as well; those above some thousands are split over
+            threads, by kernels that take seconds to compile.
 
     Raises:
         VerificationError: at the first observation that is answered wrongly, naming the first layer that differs.
@@ -98,6 +102,11 @@ def verify(source: Model, compiled: Model, predictor: Predictor, options: BuildO
         calls.check(ask, start, f"in a batch of {size}")
     for row in range(len(observations)):
         calls.check(partial(compare_single, predictor, observations, expected, row, tally), row, "alone")
+    if large_batch:
+        rows = np.arange(large_batch) % len(observations)
+        many, right = observations.only(rows), expected.only(rows)
+        ask = partial(compare_batch, predictor, many, right, 0, large_batch, Tally())
+        Calls(source, compiled, predictor, many).check(ask, 0, f"in a batch of {large_batch}")
     _expect_determinism(source, predictor, observations)
     Calls(source, compiled, predictor, overflowing).survive(options)
     return Verification(

@@ -31,11 +31,12 @@ class Observations:
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def only(self, mask: Array) -> "Observations":
+    def only(self, rows: Array) -> "Observations":
         """
-        Those for which a mask of booleans is true.
+        Some of them: those with these numbers, or those for which a mask is true.
         """
-        return Observations(self.values[mask], tuple(kind for kind, kept in zip(self.kinds, mask, strict=True) if kept))
+        numbers = np.arange(len(self))[rows]
+        return Observations(self.values[numbers], tuple(self.kinds[number] for number in numbers))
 
     @classmethod
     def join(cls, *parts: "Observations") -> "Observations":
