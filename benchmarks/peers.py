@@ -1,0 +1,180 @@
+"""
+What else can run the network of a policy. A peer that is not installed is `Missing`, one that disagrees says so.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.contest import Contestant, Missing
+from benchmarks.network import Network, onnx_model, torch_module
+
+AGREEMENT = 1e-3
+"""How far apart actions may be before a row says that its contestant computes something else."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """
+    What a peer is asked to do.
+    """
+
+    network: Network
+    batches: tuple[NDArray[np.float32], ...]
+    """Batches of observations, one per call; batches of 1 stand for single observations."""
+    threads: int = 1
+
+    @property
+    def single(self) -> bool:
+        """
+        Whether every call is about one observation.
+        """
+        return all(len(batch) == 1 for batch in self.batches)
+
+    @property
+    def rows(self) -> list[NDArray[np.float32]]:
+        """
+        What predictors get: a single observation has no batch dimension.
+        """
+        return [batch[0] if self.single else batch for batch in self.batches]
+
+
+Peer = Callable[[Work], Contestant]
+
+
+def enter(work: Work, peers: dict[str, Peer]) -> list[Contestant | Missing]:
+    """
+    The peers ready to run, each compared with plain NumPy first; or why they can't run.
+    """
+    return [_enter(name, peer, work) for name, peer in peers.items()]
+
+
+def _enter(name: str, peer: Peer, work: Work) -> Contestant | Missing:
+    try:
+        contestant = peer(work)
+    except ImportError as error:
+        return Missing(name, f"not installed: {error.name or error}")
+    except Exception as error:  # a peer of another version must not take the whole table with it
+        return Missing(name, f"failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+    return checked(contestant, work)
+
+
+def checked(contestant: Contestant, work: Work) -> Contestant:
+    """
+    The contestant, with a note if it gives other actions than the network in plain NumPy.
+    """
+    different = 0
+    for value, batch in zip(contestant.inputs, work.batches, strict=True):
+        expected = work.network.run(batch)
+        found = np.asarray(contestant.call(value)).reshape(expected.shape)
+        wrong = ~np.isclose(found, expected, rtol=0, atol=AGREEMENT)
+        different += int(wrong.reshape(len(batch), -1).any(axis=1).sum())
+    if not different:
+        return contestant
+    total = sum(map(len, work.batches))
+    return replace(contestant, note=f"DISAGREES on {different} of {total} observations {contestant.note}".strip())
+
+
+def sb3(name: str, model: Any) -> Peer:
+    """
+    Stable-Baselines3's own `predict`.
+    """
+
+    def peer(work: Work) -> Contestant:
+        import torch
+
+        torch.set_num_threads(work.threads)
+        return Contestant(name, lambda row: model.predict(row, deterministic=True)[0], work.rows)
+
+    return peer
+
+
+def onnxruntime(work: Work) -> Contestant:
+    """
+    ONNX Runtime on the bare network.
+    """
+    import onnxruntime as runtime
+
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = work.threads
+    options.inter_op_num_threads = 1
+    session = runtime.InferenceSession(onnx_model(work.network), options, providers=["CPUExecutionProvider"])
+    feeds = [{"x": batch} for batch in work.batches]
+    run = session.run
+    if work.single and work.network.low is None:
+        return Contestant("ONNX Runtime", lambda feed: int(run(None, feed)[0][0]), feeds)
+    return Contestant("ONNX Runtime", lambda feed: run(None, feed)[0], feeds)
+
+
+def openvino(work: Work) -> Contestant:
+    """
+    OpenVINO on the bare network, in float32, its inputs and outputs shared rather than copied.
+    """
+    import openvino
+
+    core = openvino.Core()
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": work.threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    model = core.read_model(onnx_model(work.network))
+    model.reshape({"x": list(work.batches[0].shape)})
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    return Contestant(
+        "OpenVINO",
+        lambda batch: request.infer([batch], share_inputs=True, share_outputs=True)[0],
+        work.batches,
+    )
+
+
+def torch_eager(work: Work) -> Contestant:
+    """
+    PyTorch on the bare network, without gradients.
+    """
+    import torch
+
+    torch.set_num_threads(work.threads)
+    return _torch("torch eager", torch_module(work.network), work)
+
+
+def torch_script(work: Work) -> Contestant:
+    """
+    TorchScript: traced, frozen, optimised for inference.
+    """
+    import torch
+
+    torch.set_num_threads(work.threads)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, but here
+        traced = torch.jit.trace(torch_module(work.network), torch.from_numpy(work.batches[0]))
+        module = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
+    return _torch("TorchScript frozen", module, work)
+
+
+def _torch(name: str, module: Any, work: Work) -> Contestant:
+    import torch
+
+    tensors: Sequence[Any] = [torch.from_numpy(batch) for batch in work.batches]
+    inference = torch.inference_mode
+
+    def call(batch: Any) -> Any:
+        with inference():
+            return module(batch).numpy()
+
+    def call_one(batch: Any) -> int:
+        with inference():
+            return int(module(batch))
+
+    return Contestant(name, call_one if work.single and work.network.low is None else call, tensors)
+
+
+def numpy(work: Work) -> Contestant:
+    """
+    Plain NumPy: a matrix product for each layer.
+    """
+    return Contestant("NumPy", work.network.run, work.batches)

@@ -1,0 +1,95 @@
+"""
+What happens once: building a predictor, importing it, calling it for the first time. Each in a fresh interpreter.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.contest import Effort, Timing
+from benchmarks.report import Row, Table
+from benchmarks.subjects import CARTPOLE, ROOT, Bench
+
+IMPORT = """
+import json, sys, time
+import numpy
+begin = time.perf_counter()
+import numba
+numba_imported = time.perf_counter() - begin
+sys.path.insert(0, sys.argv[1])
+observation = numpy.array([0.1, 0.2, 0.3, 0.4], numpy.float32)
+times = [time.perf_counter()]
+import cartpole
+times.append(time.perf_counter())
+for call in (cartpole.act, cartpole.act, cartpole.predict):
+    call(observation)
+    times.append(time.perf_counter())
+print(json.dumps([b - a for a, b in zip(times, times[1:])] + [numba_imported]))
+"""
+STAGES = (
+    ("import cartpole", "beyond numpy and numba, warm cache"),
+    ("first act", "includes what Numba puts off"),
+    ("second act", ""),
+    ("first predict", ""),
+    ("import numba", "for comparison"),
+)
+
+BUILD = """
+import json, sys, time
+import numba, numpy
+import compiler.pipeline
+begin = time.perf_counter()
+compiler.pipeline.build(sys.argv[1], out=sys.argv[2])
+print(json.dumps([time.perf_counter() - begin]))
+"""
+BUILDS = 3
+
+
+def import_time(bench: Bench, effort: Effort) -> list[Table]:
+    """
+    Importing CartPole's predictor, whose kernels have been compiled before.
+    """
+    package = bench.cartpole.package
+    fresh = bench.folder / "fresh"
+    shutil.copytree(package, fresh / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    cold = _in_process(IMPORT, str(fresh))
+    folder = str(fresh)
+    runs = [_in_process(IMPORT, folder) for _ in range(effort.processes)]
+    rows = [_row(Timing(name, tuple(run[stage] for run in runs), note)) for stage, (name, note) in enumerate(STAGES)]
+    compiled = Row("import cartpole, first time", cold[0], note="with nothing cached: its kernels are compiled")
+    return [Table("import", "Importing generated.cartpole", (*rows, compiled), "60 ms")]
+
+
+def build_time(bench: Bench, effort: Effort) -> list[Table]:
+    """
+    Building CartPole's predictor, after imports.
+    """
+    count = min(BUILDS, effort.processes)
+    runs = [_in_process(BUILD, str(CARTPOLE), str(bench.folder / f"build{number}"))[0] for number in range(count)]
+    row = _row(Timing("compiler.build", tuple(runs), "reading, generating, compiling, verifying, measuring"))
+    return [Table("build", "Building CartPole's predictor, after imports", (row,), "5 s")]
+
+
+def _row(timing: Timing) -> Row:
+    spread = f"{min(timing.rounds) * 1e3:.3g} to {max(timing.rounds) * 1e3:.3g} ms in {len(timing.rounds)} processes"
+    return Row(timing.name, timing.median, note=f"{timing.note}; {spread}" if timing.note else spread)
+
+
+def _in_process(program: str, *arguments: str) -> list[float]:
+    """
+    The numbers that a program prints.
+    """
+    path = os.pathsep.join(filter(None, [str(Path(ROOT)), os.environ.get("PYTHONPATH", "")]))
+    result = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    if result.returncode:
+        raise RuntimeError(f"a measuring process failed:\n{result.stderr}")
+    numbers: list[float] = json.loads(result.stdout.splitlines()[-1])
+    return numbers
