@@ -16,8 +16,8 @@ from compiler.readers.files import read_file
 
 Reader: TypeAlias = Callable[[memoryview, Path, BuildOptions], Model]
 
-TORCH_STREAM = bytes.fromhex("80028a0a6cfc9c46f9206aa8")
-"""How torch.save began files before it wrote zip archives: a pickle of its magic number."""
+PICKLE = b"\x80"
+"""How a pickle begins. Before it wrote archives, torch.save wrote a row of them; the reader refuses all others."""
 EXPECTED = (
     "expected the .zip that Stable-Baselines3's model.save() writes, the policy.pth in it, or the file that "
     "model.policy.save() writes"
@@ -41,7 +41,7 @@ def read(path: Path, options: BuildOptions) -> Model:
 
 
 def _reader(data: memoryview, path: Path) -> Reader | None:
-    if bytes(data[: len(TORCH_STREAM)]) == TORCH_STREAM:
+    if bytes(data[:1]) == PICKLE:
         return read_policy_file
     if not is_archive(data):
         return None
