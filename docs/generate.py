@@ -60,11 +60,11 @@ def options_table() -> str:
 
 def policies_table() -> str:
     """
-    Every policy class that the SB3 frontend reads, and those that it knows but does not read yet.
+    Every policy class that the SB3 frontend reads, and what it knows but does not read yet.
     """
-    rows = [(f"`{path}`", ", ".join(family.algorithms), "yes") for path, family in FAMILIES.items()]
-    rows += [(f"`{path}`", what, "not yet") for path, what in NOT_YET.items()]
-    return table(("policy class", "for", "compiled"), rows)
+    rows = [(", ".join(family.algorithms), f"`{path.rpartition('.')[2]}`") for path, family in FAMILIES.items()]
+    missing = ", ".join(dict.fromkeys(NOT_YET.values()))
+    return table(("algorithms", "policy class"), rows) + f"\nRecognised, but not compiled yet: {missing}.\n"
 
 
 GENERATORS: dict[str, Callable[[], str]] = {

@@ -51,8 +51,8 @@ def test_tables_are_written_and_then_current(generate, documents, capsys):
     assert generate.main(["--write"], documents) == 0
     assert generate.main(["--check"], documents) == 0
     readme = (documents / "README.md").read_text()
-    assert readme.startswith("# Title\n\n<!-- generated: policies -->\n| policy class |")
-    assert readme.endswith(" |\n<!-- end of generated -->\n\nThe end.\n")
+    assert readme.startswith("# Title\n\n<!-- generated: policies -->\n| algorithms |")
+    assert readme.endswith(".\n<!-- end of generated -->\n\nThe end.\n")
     guide = (documents / "docs" / "guide.md").read_text()
     assert all(f"\n| `{name}` |" in guide for name in OPS)
     assert all(f"\n| `--{name.replace('_', '-')}` |" in guide for name in vars(BuildOptions()))
@@ -64,7 +64,7 @@ def test_stale_rows_are_found(generate, documents, capsys):
     readme.write_text(readme.read_text().replace("PPO", "ppo"))
     capsys.readouterr()
     assert generate.main(["--check"], documents) == 1
-    assert "-| `stable_baselines3.common.policies.ActorCriticPolicy` | ppo" in capsys.readouterr().out
+    assert "-| ppo, A2C, TRPO | `ActorCriticPolicy` |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
