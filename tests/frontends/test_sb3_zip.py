@@ -363,9 +363,17 @@ def test_damaged_data_is_refused(content, text, tmp_path):
 
 
 def test_data_beyond_the_limit_is_refused(tmp_path):
-    content = b'{"a": "' + b"x" * (16 << 20) + b'"}'
-    with pytest.raises(CheckpointError, match=r"at most 16,777,216 are read"):
+    content = b'{"a": "' + b"x" * (32 << 20) + b'"}'
+    with pytest.raises(CheckpointError, match=r"at most 33,554,432 are read"):
         model_of(zip_file(tmp_path, "ppo_default", data=content))
+
+
+def test_data_of_too_many_values_is_refused(tmp_path):
+    content = b"[" + b"[[]]," * 300_000 + b"[]]"
+    with pytest.raises(CheckpointError, match="the member 'data' is not a JSON object"):
+        model_of(zip_file(tmp_path, "ppo_default", data=content))
+    with pytest.raises(CheckpointError, match="more than 1,000,000 values"):
+        model_of(zip_file(tmp_path, "ppo_default", data=content.replace(b"[[]]", b"[[[]]]")))
 
 
 @pytest.mark.parametrize("content", ["!", "gAWV", "é", 3, None, ["gA=="]])

@@ -5,6 +5,7 @@ What neither names nor options tell is either assumed, with SB3's default, and r
 set, refused; all of it at once.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import NoReturn
@@ -102,7 +103,7 @@ class _Inference:
         """
         given = self.options.observation_shape
         shape = (self.inputs,) if given is None else given
-        if not shape or len(shape) > MOST_DIMENSIONS or min(shape) < 1 or np.prod(shape) != self.inputs:
+        if not shape or len(shape) > MOST_DIMENSIONS or min(shape) < 1 or math.prod(shape) != self.inputs:
             raise BuildError(
                 "options", f"--observation-shape {shape} does not fit the {self.inputs} inputs of the policy"
             )

@@ -28,8 +28,10 @@ FIELDS = ("policy_class", "policy_kwargs", "observation_space", "action_space")
 PICKLED = ":serialized:"
 VERSION = "_stable_baselines3_version"
 PLAIN_VERSION = re.compile(rb"[0-9A-Za-z.+-]{1,40}")
-MOST_JSON_BYTES = 16 << 20
-"""Of the member `data`; JSON takes up to 24 times its size once it is parsed."""
+MOST_JSON_BYTES = 32 << 20
+"""Of the member `data`: twice what the last observations of hundreds of image environments take."""
+MOST_JSON_VALUES = 1_000_000
+"""In the member `data`; `[]` is 2 bytes of JSON and 64 in memory."""
 
 ON_POLICY = frozenset(("PPO", "A2C", "TRPO"))
 NORMALISED = (
@@ -80,8 +82,12 @@ def _items(archive: Archive, where: str) -> Mapping[str, object]:
     if archive.size("data") > MOST_JSON_BYTES:
         finding = f"the member 'data' has {archive.size('data'):,} bytes; at most {MOST_JSON_BYTES:,} are read"
         raise CheckpointError(where, finding)
+    content = bytes(archive.read("data"))
+    # Every value but the first follows one of these.
+    if sum(content.count(mark) for mark in (b",", b":", b"[", b"{")) > MOST_JSON_VALUES:
+        raise CheckpointError(where, f"the member 'data' has more than {MOST_JSON_VALUES:,} values")
     try:
-        items = json.loads(bytes(archive.read("data")))
+        items = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(where, f"the member 'data' is not JSON: {quote(str(error))}") from None
     if not isinstance(items, dict):
