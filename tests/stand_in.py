@@ -6,15 +6,22 @@ a test breaks it by replacing text.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+import compiler
+from compiler import codegen, pipeline
 from compiler.ir import BATCH, Box, Discrete, DType, Model, Origin, Output, Policy
 from compiler.modelfile import EncodedModel
 from compiler.ops.builder import GraphBuilder
 from compiler.ops.dense import unpack
 from compiler.options import BuildOptions
+from compiler.pipeline import Build
+
+QUICK = BuildOptions(verify_observations=20)
 
 ACTIVATIONS = {"": "{}", "tanh": "np.tanh({})", "relu": "np.maximum({}, 0)"}
 
@@ -171,3 +178,26 @@ def with_scaled(model: Model, constant: str, factor: float) -> Model:
     tensor = model.tensors[constant]
     data = np.asarray(tensor.data, np.float32) * np.float32(factor)
     return replace(model, tensors={**model.tensors, constant: replace(tensor, data=data)})
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Lets `compiler.build` make predictors of this file, and measure them in no time.
+    """
+    monkeypatch.setattr(codegen, "render", render)
+    monkeypatch.setattr(pipeline, "SHORTEST_RUN", 10_000)
+
+
+def build(out: Path, model: Model | str | Path | None = None, **settings: Any) -> Build:
+    """
+    Builds this file's policy, or another source, with few observations.
+    """
+    return compiler.build(policy() if model is None else model, out=out, **{"options": QUICK, **settings})
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """
+    Every file and folder under a folder, hidden ones included.
+    """
+    paths = sorted(folder.rglob("*"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else b"" for path in paths}

@@ -27,8 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True)
 def numpy_predictors(monkeypatch):
-    monkeypatch.setattr(codegen, "render", stand_in.render, raising=False)
-    monkeypatch.setattr(pipeline, "SHORTEST_RUN", 10_000)
+    stand_in.install(monkeypatch)
 
 
 @pytest.fixture

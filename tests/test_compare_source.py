@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import compiler
-from compiler import BuildOptions, CheckpointError, PolicycError, UnsupportedError, VerificationError, codegen, pipeline
+from compiler import BuildOptions, CheckpointError, PolicycError, UnsupportedError, VerificationError, pipeline
 from compiler.cli import cli
 from compiler.verify_package import verify_package
 from tests import stand_in
@@ -24,8 +24,7 @@ OPTIONS = BuildOptions(verify_observations=100)
 
 @pytest.fixture(autouse=True)
 def numpy_predictors(monkeypatch):
-    monkeypatch.setattr(codegen, "render", stand_in.render, raising=False)
-    monkeypatch.setattr(pipeline, "SHORTEST_RUN", 10_000)
+    stand_in.install(monkeypatch)
 
 
 def build(name: str, out: Path, **settings) -> Path:
