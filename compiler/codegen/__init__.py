@@ -8,7 +8,7 @@ from functools import cache
 
 import jinja2
 
-from compiler.codegen.kernels import activated, layer_view, plus, steps, template_name, times
+from compiler.codegen.kernels import activated, function_names, layer_view, plus, steps, template_name, times
 from compiler.codegen.naming import kernel_names
 from compiler.codegen.predictor import PredictorView, predictor_view
 from compiler.ir import Model
@@ -96,11 +96,11 @@ def _functions(kernels: str) -> list[str]:
     def add(name: str) -> None:
         if name not in texts:
             text = _environment().get_template(f"functions/{name}.py.jinja").render().strip()
-            for other in sorted(_called(text) & _function_names() - {name}):
+            for other in sorted(_called(text) & function_names() - {name}):
                 add(other)
             texts[name] = text
 
-    for name in sorted(_called(kernels) & _function_names()):
+    for name in sorted(_called(kernels) & function_names()):
         add(name)
     return list(texts.values())
 
@@ -131,11 +131,6 @@ def _without_prose(text: str) -> str:
 
 
 @cache
-def _function_names() -> set[str]:
-    return {path.name.split(".")[0] for path in resource("templates").joinpath("functions").iterdir()}
-
-
-@cache
 def _words() -> set[str]:
     """
     What simd.py offers to kernels.
@@ -152,4 +147,5 @@ def _reserved() -> set[str]:
     templates = resource("templates").joinpath("predictor")
     texts = [path.read_text("utf-8") for path in (templates / "kernels.py.jinja", *templates.glob("act_*.jinja"))]
     defined = re.findall(r"^def (\w+)", "\n".join(texts), re.MULTILINE)
-    return _words() | _function_names() | {*defined, "np", "entry", "inline", "kernel"}
+    called_with = {"observation", "weights", "work"}  # the variables where `policy` and `policy_block` call kernels
+    return _words() | function_names() | {*defined, *called_with, "np", "entry", "inline", "kernel"}

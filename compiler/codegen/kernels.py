@@ -2,14 +2,17 @@
 The flat views that kernel templates see: one for each node, all decisions made.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from compiler.codegen.naming import comment
 from compiler.errors import BuildError, quote
 from compiler.ir import DType, Model, Node
 from compiler.ops import OPS
 from compiler.ops.dense import COLUMNS
+from compiler.resources import resource
 
 CHAINS = 4
 """Sums that must be under way at once to hide the latency of a multiply-add."""
@@ -155,6 +158,20 @@ class RowsView(LayerView):
         return self.features
 
     @property
+    def rest(self) -> int:
+        """
+        Inputs that are left over by whole registers; what stands behind them in the workspace may be NaN.
+        """
+        return self.inputs % self.lanes
+
+    @property
+    def whole(self) -> int:
+        """
+        Inputs that fill whole registers.
+        """
+        return self.inputs - self.rest
+
+    @property
     def groups(self) -> list[range]:
         """
         Outputs that are computed together, each in a register.
@@ -179,7 +196,7 @@ class SoftmaxView(LayerView):
     Softmax of scaled inputs.
     """
 
-    scale: float = 1.0
+    scale: str = "1.0"
 
 
 def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView:
@@ -203,7 +220,7 @@ def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView
             return BoundedView(*common, dtype="float64", load="load_double", store="store_double")
         return BoundedView(*common)
     if node.op == "softmax":
-        return SoftmaxView(*common, scale=_float(node.attributes["scale"]))
+        return SoftmaxView(*common, scale=number(_float(node.attributes["scale"])))
     if OPS[node.op].elementwise or node.op in ("argmax", "log_softmax"):
         return LayerView(*common)
     raise BuildError("codegen", f"node {quote(node.name)}: there is no kernel for op {node.op}")
@@ -231,7 +248,25 @@ def _activation(node: Node) -> tuple[str, str]:
     row = OPS[op]
     given = {key: node.attributes[key] for key in row.attributes}
     numbers = [value for value in given.values() if isinstance(value, float)]
-    return _filled(row.template, given), "".join(f", {value!r}" for value in numbers)
+    function = _filled(row.template, given)
+    if function not in function_names():
+        raise BuildError("codegen", f"node {quote(node.name)}: there is no function {quote(function)}")
+    return function, "".join(f", {number(value)}" for value in numbers)
+
+
+@cache
+def function_names() -> set[str]:
+    """
+    The functions of vectors that there are templates for.
+    """
+    return {path.name.split(".")[0] for path in resource("templates").joinpath("functions").iterdir()}
+
+
+def number(value: float) -> str:
+    """
+    The source of a number, finite or not.
+    """
+    return repr(value) if math.isfinite(value) else f"np.{value}" if value > 0 or value != value else "-np.inf"
 
 
 def _filled(template: str, attributes: Mapping[str, object]) -> str:

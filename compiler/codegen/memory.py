@@ -37,12 +37,13 @@ def plan_memory(model: Model, lanes: int) -> MemoryPlan:
     """
     slots: dict[str, Slot] = {}
     top = 0
+    whole = max(lanes, WORDS[DType.FLOAT64])  # a register, and nowhere half a float64
 
     def reserve(name: str, least: int) -> None:
         nonlocal top
         tensor = model.tensors[name]
         words = max(tensor.elements, least) * WORDS[tensor.dtype]
-        slots[name] = Slot(top, -(-words // lanes) * lanes)
+        slots[name] = Slot(top, -(-words // whole) * whole)
         top += slots[name].words
 
     for name in model.inputs:

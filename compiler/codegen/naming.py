@@ -63,4 +63,4 @@ def comment(text: str) -> str:
     """
     A text for a comment or docstring: letters, digits and `._:/-`, everything else as `_`, cut to a fit length.
     """
-    return re.sub(r"[^A-Za-z0-9._:/ -]", "_", text[:LONGEST], flags=re.ASCII)
+    return re.sub(r"[^A-Za-z0-9._:/ -]", "_", text[:LONGEST], flags=re.ASCII).strip() or "unnamed"

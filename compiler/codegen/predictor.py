@@ -2,6 +2,7 @@
 The flat view of a whole predictor: constants, calls and texts that the package's templates put in place.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from compiler.codegen.kernels import times
@@ -9,9 +10,10 @@ from compiler.codegen.memory import WORDS, MemoryPlan, plan_memory
 from compiler.codegen.naming import BLOCK, comment, literal
 from compiler.codegen.source import call, python
 from compiler.errors import BuildError, UnsupportedError
-from compiler.ir import Box, Discrete, DType, Model, Node, Output, Policy
+from compiler.ir import Box, Discrete, DType, Model, Node, Output, Policy, Tensor
 from compiler.modelfile import EncodedModel
 from compiler.ops import OPS
+from compiler.ops.dense import COLUMNS
 from compiler.options import BuildOptions
 
 STACK = 16384
@@ -34,7 +36,7 @@ class ResultView:
     """
 
     name: str
-    title: str
+    """For a docstring."""
     dtype: str
     count: int
     """Values per observation."""
@@ -146,8 +148,8 @@ def predictor_view(
         features=features,
         observation_shape=str(box.shape),
         action_shape=str(_action_shape(policy)),
-        action=_result(model, plan, action, literal(action.name)),
-        score=_result(model, plan, score, score.name.replace("_", " ")),
+        action=_result(model, plan, action),
+        score=_result(model, plan, score),
         discrete=isinstance(policy.action_space, Discrete),
         checks=options.nonfinite == "raise",
         workspace=plan.words,
@@ -181,7 +183,35 @@ def _interface(model: Model) -> tuple[Policy, Output, Output]:
         )
     if model.states:
         raise UnsupportedError(model.origin.file, "recurrent models have no predictor yet")
+    findings = _misfits(model, policy, action, score)
+    if findings:
+        raise UnsupportedError(model.origin.file, *findings)
     return policy, action, score
+
+
+def _misfits(model: Model, policy: Policy, action: Output, score: Output) -> list[str]:
+    """
+    How the spaces and the tensors disagree in a model that a frontend would not make.
+    """
+    observed, acted, scored = (model.tensors[name] for name in (model.inputs[0], action.tensor, score.tensor))
+    findings = []
+    box, space = policy.observation_space, policy.action_space
+    if isinstance(box, Box) and (observed.dtype is not DType.FLOAT32 or observed.shape[1:] != box.shape):
+        findings.append(f"the observation must be float32 of shape {box.shape}, found {_type(observed)}")
+    if isinstance(space, Discrete):
+        fits = acted.dtype is DType.INT64 and len(acted.shape) == 1 and model.producer(acted.name) is not None
+    else:
+        count = math.prod(_action_shape(policy))
+        fits = acted.dtype in (DType.FLOAT32, DType.FLOAT64) and acted.fixed_shape == (count,)
+    if not fits:
+        findings.append(f"the action does not fit its space, {type(space).__name__}: found {_type(acted)}")
+    if scored.dtype is not DType.FLOAT32 or len(scored.fixed_shape) != 1:
+        findings.append(f"the scores must be float32 of shape (batch, n), found {_type(scored)}")
+    return findings
+
+
+def _type(tensor: Tensor) -> str:
+    return f"{tensor.dtype}[{', '.join(map(str, tensor.shape))}]"
 
 
 def _steps(
@@ -223,7 +253,8 @@ def _reads_input_directly(model: Model) -> bool:
     """
     observed = _aliases_of_input(model)
     readers = [node for node in model.nodes if observed.intersection(node.inputs) and node.op != "flatten"]
-    return all(node.op == "dense" and node.attributes["layout"] == "columns" for node in readers)
+    copied = any(model.is_result(name) for name in observed)
+    return not copied and all(node.op == "dense" and node.attributes["layout"] == COLUMNS for node in readers)
 
 
 def _aliases_of_input(model: Model) -> set[str]:
@@ -240,11 +271,10 @@ def _advance(base: str, offset: int, factor: str = "") -> str:
     return f"advance({base}, {times(str(offset), factor) if factor else offset})"
 
 
-def _result(model: Model, plan: MemoryPlan, output: Output, title: str) -> ResultView:
+def _result(model: Model, plan: MemoryPlan, output: Output) -> ResultView:
     tensor, offset = model.tensors[output.tensor], plan.slots[output.tensor].offset
     return ResultView(
-        name=output.name,
-        title=title,
+        name=comment(output.name),
         dtype=str(tensor.dtype),
         count=tensor.elements,
         one=_advance("work", offset),

@@ -13,7 +13,10 @@ def bypass_softmax(model: Model, options: BuildOptions) -> Model:
     Turns argmax(softmax(x)) into argmax(x).
 
     Softmax keeps the order of its inputs, so the two differ only where two inputs are within rounding of each other.
+    And where one is NaN or infinite, which makes all probabilities NaN: nothing is changed if that is to be answered.
     """
+    if options.nonfinite == "propagate":
+        return model
     softmaxes = {
         node.outputs[0]: node for node in model.nodes if node.op == "softmax" and node.attributes["scale"] == 1.0
     }

@@ -2,7 +2,9 @@
 Lays the weights of fully connected layers out as the kernels read them.
 """
 
+from collections import Counter
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -28,13 +30,25 @@ def pack_dense(model: Model, options: BuildOptions) -> Model:
     registers is packed anew.
     """
     tensors = dict(model.tensors)
-    nodes = tuple(_pack(node, model, tensors, options.lanes) for node in model.nodes)
-    return model.with_graph(nodes, tensors)
+    uses = _uses(model)
+    nodes = tuple(_pack(node, model, tensors, uses, options.lanes) for node in model.nodes)
+    result = model.with_graph(nodes, tensors)
+    unpacked = uses.keys() - _uses(result).keys()
+    return model.with_graph(nodes, {name: tensor for name, tensor in tensors.items() if name not in unpacked})
 
 
-def _pack(node: Node, model: Model, tensors: dict[str, Tensor], lanes: int) -> Node:
+def _uses(model: Model) -> Counter[str]:
     """
-    The packed node; its packed weight and bias replace the constants of the same names.
+    How often each tensor is read, by nodes, as a result or as a state.
+    """
+    states = [(state.input, state.output, state.initial) for state in model.states]
+    results = [output.tensor for output in model.outputs]
+    return Counter(chain(*(node.inputs for node in model.nodes), *states, results))
+
+
+def _pack(node: Node, model: Model, tensors: dict[str, Tensor], uses: Counter[str], lanes: int) -> Node:
+    """
+    The packed node; its packed weight and bias replace the constants of the same names, if nothing else reads those.
     """
     if node.op not in ("linear", "dense"):
         return node
@@ -43,10 +57,18 @@ def _pack(node: Node, model: Model, tensors: dict[str, Tensor], lanes: int) -> N
     layout = _layout(inputs, outputs, lanes)
     packed = _columns(weight, lanes) if layout == COLUMNS else _rows(weight, lanes)
     room = packed.shape[0] * packed.shape[2] if layout == COLUMNS else _up(outputs, lanes)
-    for name, data in zip(node.inputs[1:], (packed, np.pad(bias, (0, room - outputs))), strict=True):
+    names = [name if uses[name] == 1 else _unused(f"{name}:packed", tensors) for name in node.inputs[1:]]
+    for name, data in zip(names, (packed, np.pad(bias, (0, room - outputs))), strict=True):
         tensors[name] = Tensor.constant(name, data)
     attributes = {"activation": "", **node.attributes, "layout": layout, "outputs": outputs}
-    return replace(node, op="dense", attributes=attributes)
+    return replace(node, op="dense", inputs=(node.inputs[0], *names), attributes=attributes)
+
+
+def _unused(name: str, tensors: dict[str, Tensor]) -> str:
+    candidate, number = name, 2
+    while candidate in tensors:
+        candidate, number = f"{name}:{number}", number + 1
+    return candidate
 
 
 def _matrix(node: Node, model: Model) -> tuple[Array, Array]:
