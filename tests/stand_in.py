@@ -157,6 +157,9 @@ def _expression(model: Model, op: str, attributes: Any, arguments: list[str], in
         return f"{arguments[0]}.reshape(len(x), -1)"
     if op in ACTIVATIONS:
         return ACTIVATIONS[op].format(arguments[0])
+    if op == "softmax":
+        raised = f"np.exp({arguments[0]} - {arguments[0]}.max(axis=1, keepdims=True))"
+        return f"{raised} / {raised}.sum(axis=1, keepdims=True)"
     if op == "argmax":
         return f"np.argmax({arguments[0]}, axis=1)"
     low, high = (np.asarray(model.tensors[name].data, np.float32) for name in inputs[1:])
