@@ -35,9 +35,9 @@ class Room:
 
 def room(inside: str | None, outside: str = "") -> Room:
     """
-    A room from names divided by spaces; `errors` and `options` are free to all.
+    A room from names divided by spaces; `errors`, `options` and `resources` are free to all.
     """
-    names = None if inside is None else frozenset({"errors", "options", *inside.split()})
+    names = None if inside is None else frozenset({"errors", "options", "resources", *inside.split()})
     return Room(names, frozenset(outside.split()))
 
 
@@ -54,13 +54,13 @@ ROOMS = {
     "frontends.torch_export": room("readers ir ops check", "numpy torch"),
     "frontends.torch_script": room("readers ir ops check", "numpy torch"),
     "passes": room("ir ops check", "numpy"),
-    "codegen": room("ir ops check", "numpy jinja2"),
+    "codegen": room("ir ops check modelfile", "numpy jinja2"),  # of the model file, where each weight stands in it
     "targets": room("codegen", "numpy numba llvmlite"),
     "modelfile": room("ir ops check", "numpy capnp"),
     "compare_source": room(None, "numpy torch stable_baselines3 sb3_contrib gymnasium"),
     "cli": room(None, "click rich"),
 }
-GENERATED = Room(frozenset(), frozenset({"numpy", "numba"}))
+GENERATED = Room(frozenset(), frozenset({"numpy", "numba", "llvmlite"}))  # llvmlite is Numba's own, never without it
 
 
 def absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:
