@@ -120,8 +120,10 @@ def test_offsets_lead_to_the_weights(model):
 @given(models(), st.integers(1, 3))
 def test_a_read_model_computes_the_same(model, batch):
     inputs = inputs_of(model, batch)
-    before = reference.evaluate(model, inputs)
-    after = reference.evaluate(decode(encode(model).data, "m"), inputs)
+    # A signalling NaN among the constants makes NumPy warn.
+    with np.errstate(invalid="ignore"):
+        before = reference.evaluate(model, inputs)
+        after = reference.evaluate(decode(encode(model).data, "m"), inputs)
     assert before.keys() == after.keys()
     for name in before:
         np.testing.assert_array_equal(before[name], after[name])
@@ -198,6 +200,9 @@ def test_bytes_depend_on_the_model_alone():
     weight = model.tensors["l1.weight"]
     fortran = replace(weight, data=np.asfortranarray(weight.data))
     assert encode(model.with_graph(model.nodes, {**model.tensors, "l1.weight": fortran})) == encode(model)
+    zeros = model.tensors["zeros"]
+    strided = replace(zeros, data=np.zeros(4, np.float32)[::2])
+    assert encode(model.with_graph(model.nodes, {**model.tensors, "zeros": strided})) == encode(model)
     assert encode(replace(model, name="other")).data != encode(model).data
 
 
@@ -248,7 +253,7 @@ def test_model_files_are_recognised(kind):
         assert not is_model_file(kind(cut))
     for size in (24, 25, 60, len(data) - 1):
         assert looks_like_model(kind(data[:size]))
-    for other in (data[:23], b"", b"PK\3\4" + bytes(100), bytes(100), data[1:]):
+    for other in (data[:23], b"", b"PK\3\4" + bytes(100), bytes(100), data[1:], data[:8] + b"\4" + data[9:]):
         assert not looks_like_model(kind(other))
 
 

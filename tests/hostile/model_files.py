@@ -164,7 +164,7 @@ CASES: dict[str, Case] = {
     "zeros after the last array": Case(lambda f: f["blob"].extend(bytes(64)), "not what policyc writes"),
     "arrays in another order": Case(swap_blocks, "not what policyc writes"),
     "bool of 2": Case(
-        lambda f: f["blob"].__setitem__(tensor(f, "mask")["constant"]["offset"], 2), "other than 0 and 1"
+        lambda f: f["blob"].__setitem__(tensor(f, "mask")["constant"]["offset"], 2), "tensor 'mask' is bool and holds"
     ),
     "blob of odd size": Case(lambda f: f["blob"].extend(bytes(8)), "the blob must be bytes at the end"),
     "no blob": Case(lambda f: f["blob"].clear(), "of a blob of 0"),

@@ -41,6 +41,12 @@ def test_a_wrong_field_is_refused(name):
     assert len(text) < 2000
 
 
+def test_bytes_after_the_blob_are_refused():
+    longer = bytearray(sound() + bytes(64))
+    longer[4:8] = (len(longer) // 8 - 1).to_bytes(4, "little")
+    assert "the blob must be bytes at the end of the message" in survive(seal(bytes(longer)))
+
+
 def test_wrong_pointers_are_refused():
     outcomes: Counter[str] = Counter()
     for name, data in wire_cases():
