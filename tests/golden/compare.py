@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
-SCORE = 2e-6
+SCORE = 5e-6
 """Of the largest score and observation of a row, and of 1: what float32 arithmetic in another order may change."""
 ACTION = 1e-5
 """Of the range of an action."""

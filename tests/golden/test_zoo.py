@@ -18,6 +18,7 @@ import pytest
 import sb3_contrib
 import stable_baselines3
 
+import compiler
 from compiler.errors import CheckpointError, UnsupportedError
 from compiler.ops.reference import evaluate
 from tests.golden.agents import model_of, observations_for, scores_of
@@ -87,6 +88,24 @@ def test_the_model_answers_as_sb3_does(path):
     actions = values[model.output("action").tensor].reshape(expected.shape)
     assert_same_actions(agent, actions, expected, expected_scores, observations)
     assert model.tensors[model.output("action").tensor].dtype == expected.dtype
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("gym_is_gymnasium")
+@pytest.mark.parametrize("path", FRESH, ids=label)
+def test_the_predictor_answers_as_sb3_does(path, tmp_path):
+    agent = load(path)
+    predictor = compiler.build(path, out=tmp_path, name="zoo_agent").load()
+    observations = observations_for(agent.observation_space)
+    expected, _ = agent.predict(observations, deterministic=True)
+    expected_scores = scores_of(agent, observations)
+    assert_same_scores(predictor.scores(observations), expected_scores, observations)
+    actions, _ = predictor.predict(observations)
+    assert actions.dtype == expected.dtype
+    assert_same_actions(agent, actions, expected, expected_scores, observations)
+    for observation, action in zip(observations[:20], expected[:20], strict=True):
+        single, _ = predictor.predict(observation)
+        assert (single.shape, single.dtype) == (action.shape, action.dtype)
 
 
 @pytest.mark.parametrize("path", [path for path in NORMALISED if path.parent.name in ON_POLICY], ids=label)
