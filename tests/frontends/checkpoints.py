@@ -57,15 +57,22 @@ def pickled(value: object, **texts: str) -> dict[str, str]:
     return {":type:": str(type(value)), ":serialized:": content, **texts}
 
 
+def file_of(folder: Path, content: object) -> Path:
+    """
+    A file that torch.save wrote.
+    """
+    path = folder / "policy.pth"
+    path.write_bytes(saved(content))
+    return path
+
+
 def bare_file(folder: Path, name: str, change: Callable[[State], object] = lambda state: None) -> Path:
     """
     The policy.pth of a golden agent, its state dict changed in place.
     """
     state = state_of(name)
     change(state)
-    path = folder / "policy.pth"
-    path.write_bytes(saved(state))
-    return path
+    return file_of(folder, state)
 
 
 def zip_file(
@@ -98,6 +105,14 @@ def zip_file(
             if new is not None:
                 archive.writestr(member, new)
     return path
+
+
+def with_arguments(folder: Path, name: str = "ppo_default", **arguments: object) -> Path:
+    """
+    The zip of an agent with other policy_kwargs, as SB3 writes them.
+    """
+    texts = {key: str(value) for key, value in arguments.items()}
+    return zip_file(folder, name, fields={"policy_kwargs": pickled(arguments, **texts)})
 
 
 def refusal(path: Path, kind: type[PolicycError] = CheckpointError, **options: Any) -> list[str]:

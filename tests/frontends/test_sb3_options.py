@@ -1,0 +1,94 @@
+"""
+Options beside a zip that knows better.
+"""
+
+import numpy as np
+import pytest
+
+from compiler.errors import BuildError
+from tests.frontends.checkpoints import refusal, zip_file
+from tests.golden.agents import model_of
+
+
+def test_the_graph_is_a_faithful_translation(tmp_path):
+    model = model_of(zip_file(tmp_path, "sac_clipped_mean"))
+    assert [(node.op, node.name) for node in model.nodes] == [
+        ("flatten", "actor.features_extractor.flatten"),
+        ("linear", "actor.latent_pi.0"),
+        ("relu", "actor.latent_pi.1"),
+        ("linear", "actor.latent_pi.2"),
+        ("relu", "actor.latent_pi.3"),
+        ("linear", "actor.mu.0"),
+        ("hardtanh", "actor.mu.1"),
+        ("tanh", "action_dist.mode"),
+        ("rescale", "unscale_action"),
+    ]
+    assert model.nodes[6].attributes == {"min_val": -2.0, "max_val": 2.0}
+    assert [(output.name, output.role) for output in model.outputs] == [
+        ("mean_actions", "scores"),
+        ("action", "action"),
+    ]
+    assert model.output("scores").tensor == "actor.mu.1"
+
+
+# Options beside a file that knows better.
+
+SAME = {
+    "activation": "Tanh()",
+    "observation_shape": (4,),
+    "observation_dtype": "float32",
+    "action_kind": "box",
+    "action_low": (-0.4,),
+    "action_high": (0.4,) * 6,
+    "squash_output": False,
+    "normalize_images": True,
+    "clip_mean": 2.0,
+}
+OTHER = {
+    "activation": "ReLU",
+    "observation_shape": (2, 2),
+    "observation_dtype": "float64",
+    "action_kind": "discrete",
+    "action_low": (-0.5,),
+    "action_high": (0.4, 0.4, 0.4, 0.4, 0.4, 0.5),
+    "squash_output": True,
+    "normalize_images": False,
+    "clip_mean": 1.0,
+}
+
+
+def test_options_that_agree_with_the_file_are_accepted(tmp_path):
+    path = zip_file(tmp_path, "ppo_box")
+    assert model_of(path, **SAME).nodes == model_of(path).nodes
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_options_that_contradict_the_file_are_refused(name, tmp_path):
+    path = zip_file(tmp_path, "ppo_box")
+    (finding,) = refusal(path, BuildError, **{name: OTHER[name]})
+    assert finding.startswith(f"--{name.replace('_', '-')} ")
+    assert "contradicts the file" in finding
+
+
+def test_all_contradictions_are_reported_at_once(tmp_path):
+    assert len(refusal(zip_file(tmp_path, "ppo_box"), BuildError, **OTHER)) == len(OTHER)
+
+
+def test_malformed_options_are_refused_beside_a_zip_too(tmp_path):
+    path = zip_file(tmp_path, "ppo_box")
+    found = refusal(path, BuildError, activation="swish", action_low=(1.0, 2.0), action_high=(np.nan,))
+    assert len(found) == 3
+    assert "activation must be one of" in found[0]
+    assert found[1] == "options: --action-low has 2 values; there are 6 actions"
+    assert found[2] == "options: --action-high is NaN"
+
+
+def test_bounds_have_no_meaning_for_discrete_actions(tmp_path):
+    path = zip_file(tmp_path, "ppo_default")
+    (finding,) = refusal(path, BuildError, action_low=(0.0,))
+    assert "--action-low" in finding
+
+
+def test_squash_output_agrees_with_families_that_always_squash(tmp_path):
+    assert model_of(zip_file(tmp_path, "td3_default"), squash_output=True)
+    assert refusal(zip_file(tmp_path, "td3_default"), BuildError, squash_output=False)
