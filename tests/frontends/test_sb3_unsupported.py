@@ -24,28 +24,6 @@ from compiler.frontends.sb3 import families
 from tests.frontends.checkpoints import pickled, refusal, with_arguments, zip_file
 from tests.golden.agents import model_of
 
-
-def test_the_graph_is_a_faithful_translation(tmp_path):
-    model = model_of(zip_file(tmp_path, "sac_clipped_mean"))
-    assert [(node.op, node.name) for node in model.nodes] == [
-        ("flatten", "actor.features_extractor.flatten"),
-        ("linear", "actor.latent_pi.0"),
-        ("relu", "actor.latent_pi.1"),
-        ("linear", "actor.latent_pi.2"),
-        ("relu", "actor.latent_pi.3"),
-        ("linear", "actor.mu.0"),
-        ("hardtanh", "actor.mu.1"),
-        ("tanh", "action_dist.mode"),
-        ("rescale", "unscale_action"),
-    ]
-    assert model.nodes[6].attributes == {"min_val": -2.0, "max_val": 2.0}
-    assert [(output.name, output.role) for output in model.outputs] == [
-        ("mean_actions", "scores"),
-        ("action", "action"),
-    ]
-    assert model.output("scores").tensor == "actor.mu.1"
-
-
 COMPILED = "this version compiles MLP policies of PPO, A2C, TRPO, DQN, SAC, TD3 and DDPG"
 
 
