@@ -30,7 +30,7 @@ def policy(
     hidden: Sequence[int] = (8,),
     outputs: int = 2,
     *,
-    activations: Activation | Sequence[Activation] = "tanh",
+    activations: Activation | list[Activation] = "tanh",
     head: str = "argmax",
     bounds: DTypeLike = np.float32,
     image: bool = False,
@@ -48,7 +48,7 @@ def policy(
         shape: of one observation.
         hidden: the widths of the hidden layers.
         outputs: actions to choose from, or elements of a Box action.
-        activations: after each hidden layer; one for all, or one for each.
+        activations: after each hidden layer; one for all, or a list with one for each.
         head: one of `HEADS`.
         bounds: dtype of a Box action space; the bounds are wide here and narrow there.
         image: whether the observation space is one of images, whose values are divided by 255.
@@ -66,7 +66,7 @@ def policy(
         result = graph.add("divide", [result], "preprocess_obs", divisor=255.0)
     result = graph.add("flatten", [result], "features_extractor.flatten")
     names = names or [f"layer.{number}" for number in range(len(hidden) + 1)]
-    each = [activations] * len(hidden) if isinstance(activations, str | tuple) else activations
+    each = activations if isinstance(activations, list) else [activations] * len(hidden)
     for number, width in enumerate([*hidden, outputs]):
         inputs = graph.tensors[result].elements
         weight = (rng.normal(size=(width, inputs)) * np.sqrt(2 / inputs)).astype(np.float32)
@@ -126,23 +126,38 @@ def sources(model: Model, options: BuildOptions, name: str = "agent") -> dict[st
     return {**codegen.render(compiled, encoded, options, name), "model.bin": encoded.data}
 
 
-def write(folder: Path, model: Model, options: BuildOptions | None = None) -> Path:
+PLAIN = """
+import numpy as np
+
+kernel = inline = lambda function: function
+
+
+def entry(signature, release_lock=True, parallel=False):
+    return np.errstate(all="ignore")
+"""
+"""A `jit.py` that compiles nothing."""
+
+
+def write(folder: Path, model: Model, options: BuildOptions | None = None, *, plain: bool = False) -> Path:
     """
-    A predictor as a package in a folder that is made for it, `folder` itself.
+    A predictor as a package in a folder that is made for it, `folder` itself; with `plain`, one that is not compiled.
     """
     folder.mkdir(parents=True)
-    for file, content in sources(model, options or BuildOptions(), folder.name).items():
+    files = sources(model, options or BuildOptions(), folder.name) | ({"jit.py": PLAIN} if plain else {})
+    for file, content in files.items():
         data = content if isinstance(content, bytes) else content.encode()
         folder.joinpath(file).write_bytes(data)
     return folder
 
 
 @contextmanager
-def predictor(folder: Path, model: Model, options: BuildOptions | None = None) -> Iterator[ModuleType]:
+def predictor(
+    folder: Path, model: Model, options: BuildOptions | None = None, *, plain: bool = False
+) -> Iterator[ModuleType]:
     """
     The same, imported.
     """
-    with imported(write(folder, model, options)) as module:
+    with imported(write(folder, model, options, plain=plain)) as module:
         yield module
 
 

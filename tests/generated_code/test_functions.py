@@ -17,7 +17,7 @@ import pytest
 from compiler.ops import OPS
 from compiler.options import LANES, BuildOptions
 from compiler.resources import resource
-from tests.models import policy, sources
+from tests.models import PLAIN, policy, sources
 
 ERF = np.vectorize(math.erf, otypes=[np.float64])
 ROW = {name: op.reference for name, op in OPS.items()}
@@ -145,16 +145,6 @@ def harness() -> str:
     return HARNESS.format(
         functions="\n\n".join(["", *functions, ""]), applied="\n".join(applied), spoken="\n".join(spoken)
     )
-
-
-PLAIN = """
-def entry(signature):
-    return lambda function: function
-
-
-def inline(function):
-    return function
-"""
 
 
 @pytest.fixture(scope="module", params=LANES)

@@ -1,0 +1,328 @@
+"""
+Where compiled code is kept, when it is used, and that nobody else's is.
+"""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler import BuildError
+from compiler.loading import imported
+from tests.models import observations, policy, write
+
+NAME = "agent"
+MODEL = policy((4,), (3,), 2, head="softmax")
+
+CHILD = """
+import json, os, sys
+import numpy as np
+import numba.core.compiler
+
+compiled = []
+compile_extra = numba.core.compiler.compile_extra
+
+def counted(*arguments, **options):
+    compiled.append(arguments[2].__name__)
+    return compile_extra(*arguments, **options)
+
+numba.core.compiler.compile_extra = counted
+known = set(sys.modules)
+{before}
+import {name}
+from {name} import jit
+
+rows = np.array(json.loads({rows!r}), np.float32)
+folder = jit._cache_folder() if hasattr(jit, "_cache_folder") else None
+print(json.dumps({{
+    "compiled": compiled,
+    "folder": str(folder) if folder else None,
+    "new modules": sorted({{module.split(".")[0] for module in set(sys.modules) - known}}),
+    "act": [{name}.act(row) for row in rows],
+    "predict": {name}.predict(rows)[0].tolist(),
+    "scores": {name}.scores(rows).tobytes().hex(),
+    "single": [{name}.scores(row).tobytes().hex() for row in rows],
+}}))
+"""
+
+READ_ONLY = """
+import builtins, errno
+
+def guard(function, writes):
+    def call(*arguments, **options):
+        if writes(*arguments, **options):
+            raise OSError(errno.EROFS, "Read-only file system", str(arguments[0]))
+        return function(*arguments, **options)
+    return call
+
+builtins.open = guard(open, lambda path, mode="r", *rest, **options: set(mode) & set("wax+"))
+for name in ("mkdir", "replace", "rename", "unlink", "chmod"):
+    setattr(os, name, guard(getattr(os, name), lambda *arguments, **options: True))
+"""
+NOBODY_KNOWS_A_HOME = """
+import pwd
+
+def unknown(uid):
+    raise KeyError(uid)
+
+pwd.getpwuid = unknown
+os.environ.pop("HOME", None)
+"""
+
+
+class Bomb:
+    """
+    A pickle that leaves a mark when it is loaded.
+    """
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.fixture(scope="module")
+def rows() -> np.ndarray:
+    return observations(MODEL, 70)
+
+
+@pytest.fixture(scope="module")
+def primed(tmp_path_factory, rows) -> tuple[Path, dict[str, Any]]:
+    """
+    A folder with a package that has been imported once, and what it said then.
+    """
+    folder = tmp_path_factory.mktemp("primed")
+    write(folder / NAME, MODEL)
+    (folder / NAME).chmod(0o755)
+    first = run(folder, rows)
+    assert {"predict_rows", "act_one"} <= set(first["compiled"])
+    assert first["folder"] == str(folder.resolve() / NAME / "__pycache__")
+    return folder, first
+
+
+@pytest.fixture
+def folder(primed, tmp_path) -> Path:
+    """
+    A copy of the primed package, compiled code included, in another place.
+    """
+    shutil.copytree(primed[0] / NAME, tmp_path / NAME)
+    (tmp_path / NAME / "__pycache__").chmod(0o755)
+    return tmp_path
+
+
+def run(folder: Path, rows: np.ndarray, before: str = "", name: str = NAME, **variables: str | None) -> dict[str, Any]:
+    """
+    Imports the package of a folder in a process of its own.
+    """
+    script = CHILD.format(before=before, name=name, rows=json.dumps(rows.tolist()))
+    environment = os.environ | {"HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)}
+    environment = {key: value for key, value in environment.items() if not key.startswith(("XDG_", "NUMBA_"))}
+    for key, value in variables.items():
+        if value is None:
+            environment.pop(key, None)
+        else:
+            environment[key] = value
+    found = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, env=environment, cwd=folder
+    )
+    assert found.returncode == 0, found.stderr
+    return json.loads(found.stdout)
+
+
+def answers(said: dict[str, Any]) -> tuple[Any, ...]:
+    return said["act"], said["predict"], said["scores"], said["single"]
+
+
+def content(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def cached(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.rglob("*") if path.suffix in (".nbi", ".nbc"))
+    assert found
+    return found
+
+
+def test_the_second_import_compiles_nothing(primed, rows):
+    folder, first = primed
+    before = content(folder)
+    second = run(folder, rows)
+    assert second["compiled"] == []
+    assert answers(second) == answers(first)
+    assert content(folder) == before
+
+
+def test_a_copy_elsewhere_uses_what_was_copied_with_it(folder, primed, rows):
+    said = run(folder, rows)
+    assert said["compiled"] == []
+    assert answers(said) == answers(primed[1])
+
+
+def test_an_import_needs_numpy_and_numba_alone(primed):
+    # What numba and numpy bring themselves is there before; `known` in CHILD leaves it out.
+    allowed = {NAME} | set(sys.stdlib_module_names) | {"numpy", "numba", "llvmlite"}
+    for part in primed[1]["new modules"]:
+        assert part in allowed or part.startswith(("_", "cython_runtime", "numba")), part
+
+
+def test_a_read_only_package_uses_its_compiled_code(folder, primed, rows):
+    before = content(folder)
+    said = run(folder, rows, READ_ONLY)
+    assert said["compiled"] == []
+    assert answers(said) == answers(primed[1])
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("place", ["read-only", "no home", "a file for a home", "a relative home"])
+def test_no_place_to_keep_compiled_code(place, folder, primed, rows):
+    shutil.rmtree(folder / NAME / "__pycache__")
+    (folder / NAME).chmod(0o775)  # others of the group could write: nothing is kept beside the sources
+    (folder / "file").write_text("")
+    before, variables = {
+        "read-only": (READ_ONLY, {}),
+        "no home": (NOBODY_KNOWS_A_HOME, {}),
+        "a file for a home": ("", {"HOME": None, "XDG_CACHE_HOME": str(folder / "file")}),
+        "a relative home": ("", {"XDG_CACHE_HOME": "relative"}),
+    }[place]
+    said = run(folder, rows, before, **variables)
+    assert said["folder"] is None
+    assert said["compiled"]
+    assert answers(said) == answers(primed[1])
+    assert not [path for path in folder.rglob("*") if path.suffix in (".nbi", ".nbc")]
+
+
+def test_the_users_cache_folder_is_the_second_choice(folder, primed, rows):
+    # Many systems let the group write what a user makes: that must not keep the user's own folder from being used.
+    (folder / NAME / "__pycache__").chmod(0o775)
+    home = folder / "cache"
+    for expected in (True, False):
+        said = run(folder, rows, "os.umask(0o002)", XDG_CACHE_HOME=str(home))
+        assert said["folder"].startswith(str(home / "policyc"))
+        assert bool(said["compiled"]) is expected
+        assert answers(said) == answers(primed[1])
+    assert all(path.stat().st_mode & 0o777 == 0o700 for path in (home / "policyc", Path(said["folder"])))
+    cached(home)
+
+
+def untrusted(kind: str, folder: Path) -> str:
+    """
+    Makes the cache folder one that must not be trusted; what the child has to do for that.
+    """
+    place = folder / NAME / "__pycache__"
+    if kind == "group":
+        place.chmod(0o775)
+    elif kind == "others":
+        place.chmod(0o757)
+    elif kind == "package":
+        place.parent.chmod(0o777)
+    elif kind == "link":
+        place.rename(folder / "elsewhere")
+        place.symlink_to(folder / "elsewhere")
+    elif os.getuid() == 0:
+        os.chown(place if kind == "owner" else place.parent, 54321, -1)
+    else:
+        return "os.getuid = lambda: 54321"
+    return ""
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs the owners and modes of POSIX")
+@pytest.mark.parametrize("kind", ["group", "others", "package", "link", "owner", "owner of the package"])
+def test_a_folder_that_others_can_write_is_neither_read_nor_written(kind, folder, primed, rows):
+    mark = folder / "mark"
+    for path in cached(folder):
+        path.write_bytes(pickle.dumps(Bomb(mark)))
+    before = untrusted(kind, folder)
+    planted = content(folder)
+    said = run(folder, rows, before, XDG_CACHE_HOME=str(folder / "file"))
+    assert said["folder"] is None or "__pycache__" not in said["folder"]
+    assert said["compiled"]
+    assert answers(said) == answers(primed[1])
+    assert not mark.exists()
+    assert {name: found for name, found in content(folder).items() if name in planted} == planted
+
+
+def test_the_planted_file_would_have_been_loaded(folder, rows):
+    # The test above can fail: from a folder of one's own the same file is loaded.
+    for path in cached(folder):
+        path.write_bytes(pickle.dumps(Bomb(folder / "mark")))
+    run(folder, rows)
+    assert (folder / "mark").exists()
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_damaged_files_are_replaced(suffix, folder, primed, rows):
+    damages = [
+        lambda data: b"",  # two at a time: there are two entry points
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-1],
+        lambda data: bytes(len(data)),
+        lambda data: b"garbage" * 100,
+        lambda data: pickle.dumps(("0.0", 1)),
+    ]
+    while damages:
+        for path in cached(folder):
+            if path.suffix == suffix:
+                path.write_bytes(damages.pop()(path.read_bytes()))
+        said = run(folder, rows)
+        assert {"predict_rows", "act_one"} <= set(said["compiled"])
+        assert answers(said) == answers(primed[1])
+    assert run(folder, rows)["compiled"] == []
+
+
+def test_another_name_or_another_source_compiles_anew(folder, primed, rows):
+    shutil.copytree(folder / NAME, folder / "other")
+    said = run(folder, rows, name="other")
+    assert said["compiled"]
+    assert answers(said) == answers(primed[1])
+    kernels = folder / NAME / "kernels.py"
+    text = kernels.read_text()
+    edited = text.replace("return action if status == 0 else status", "return action + 40 if status == 0 else status")
+    assert edited != text
+    kernels.write_text(edited)
+    said = run(folder, rows)
+    assert said["compiled"]
+    assert said["act"] == [action + 40 for action in primed[1]["act"]]
+    kernels.write_text(text)
+    said = run(folder, rows)
+    assert said["compiled"] == []
+    assert answers(said) == answers(primed[1])
+
+
+def test_without_compilation_the_answers_are_the_same(folder, primed, rows):
+    threads = f"import {NAME}.predictor as face\nface.THREADS_FROM = 20"
+    for before in ("", threads):
+        said = run(folder, rows, before, NUMBA_DISABLE_JIT="1")
+        assert said["compiled"] == []
+        assert answers(said) == answers(primed[1])
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "missing", "longer"])
+def test_a_damaged_model_file_is_refused(damage, tmp_path):
+    folder = write(tmp_path / NAME, MODEL, plain=True)
+    path = folder / "model.bin"
+    data = path.read_bytes()
+    damaged = {
+        "flipped": data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
+        "truncated": data[:-64],
+        "empty": b"",
+        "missing": None,
+        "longer": data + b"\0",
+    }[damage]
+    if damaged is None:
+        path.unlink()
+    else:
+        path.write_bytes(damaged)
+    with pytest.raises(BuildError, match=r"ImportError: .*model\.bin: .*build the predictor again"), imported(folder):
+        pass
+    path.write_bytes(data)
+    with imported(folder) as module:
+        assert module.predict(np.zeros(4))[0].shape == ()
