@@ -2,14 +2,20 @@
 What makes a model legal. Runs after the frontend, after every pass and after a model file is read.
 """
 
+import math
 from collections.abc import Iterator
+from itertools import islice
 
 from compiler.errors import ModelFileError, PolicycError, quote
-from compiler.ir import ROLES, Model, Node
+from compiler.ir import ROLES, Box, Dict, Discrete, Model, MultiBinary, MultiDiscrete, Node, Space
 from compiler.ops import OPS, TensorType
 
 MAXIMUM_RANK = 8
 MAXIMUM_ELEMENTS = 1 << 31
+MAXIMUM_CHOICES = 1 << 24
+"""Choices of a discrete space: predictors keep an index as float32."""
+LISTED = 50
+"""At most so many findings are listed: a file with 100,000 faults should not fill the terminal."""
 
 
 def check(model: Model, stage: str) -> Model:
@@ -23,12 +29,53 @@ def check(model: Model, stage: str) -> Model:
     Raises:
         ModelFileError: naming every rule that it breaks.
     """
-    findings = [*_tensor_findings(model)]
-    if not findings:
-        findings = [*_interface_findings(model), *_graph_findings(model)]
+    findings = _listed(_tensor_findings(model)) or _listed(_findings_between(model))
     if findings:
         raise ModelFileError(stage, *findings)
     return model
+
+
+def _listed(findings: Iterator[str]) -> list[str]:
+    """
+    The first findings, and a last one that says so if there are more.
+    """
+    listed = [*islice(findings, LISTED)]
+    return [*listed, "and more"] if next(findings, None) is not None else listed
+
+
+def _findings_between(model: Model) -> Iterator[str]:
+    """
+    What is wrong between tensors that are each legal.
+    """
+    yield from _interface_findings(model)
+    yield from _graph_findings(model)
+    if model.policy is not None:
+        yield from _space_findings("observation space", model.policy.observation_space)
+        yield from _space_findings("action space", model.policy.action_space)
+
+
+def _space_findings(where: str, space: Space) -> Iterator[str]:
+    match space:
+        case Box():
+            if space.high.shape != space.low.shape or {space.low.dtype, space.high.dtype} != {space.dtype.numpy}:
+                yield f"{where}: the bounds of the Box must have one shape and its dtype, {space.dtype}"
+        case Discrete():
+            if not 1 <= space.n <= MAXIMUM_CHOICES:
+                yield f"{where}: Discrete must have 1 to {MAXIMUM_CHOICES} choices, found {space.n}"
+        case MultiDiscrete():
+            if not space.nvec or min(space.nvec) < 1 or sum(space.nvec) > MAXIMUM_CHOICES:
+                yield f"{where}: MultiDiscrete must have choices, 1 or more each, {MAXIMUM_CHOICES} at most together"
+            if space.start and len(space.start) != len(space.nvec):
+                yield f"{where}: MultiDiscrete has {len(space.nvec)} choices, but {len(space.start)} starts"
+        case MultiBinary():
+            if min(space.shape, default=1) < 1 or math.prod(space.shape) > MAXIMUM_CHOICES:
+                yield f"{where}: MultiBinary must have 1 to {MAXIMUM_CHOICES} bits, found shape {space.shape}"
+        case Dict():
+            keys = [key for key, _ in space.spaces]
+            if len(set(keys)) != len(keys):
+                yield f"{where}: a key of the Dict is there twice"
+            for key, part in space.spaces:
+                yield from _space_findings(f"{where} {quote(key)}", part)
 
 
 def _tensor_findings(model: Model) -> Iterator[str]:
@@ -39,20 +86,13 @@ def _tensor_findings(model: Model) -> Iterator[str]:
             yield f"tensor {quote(name)} has {len(tensor.shape)} dimensions; at most {MAXIMUM_RANK} are allowed"
         elif any(isinstance(size, int) and size < 1 for size in tensor.shape):
             yield f"tensor {quote(name)} has shape {tensor.shape}; every dimension must be at least 1"
-        elif _elements(tensor.fixed_shape) > MAXIMUM_ELEMENTS:
+        elif math.prod(tensor.fixed_shape) > MAXIMUM_ELEMENTS:
             yield f"tensor {quote(name)} has shape {tensor.shape}: too large"
         if tensor.data is not None and (tensor.data.shape, tensor.data.dtype) != (tensor.shape, tensor.dtype.numpy):
             yield (
                 f"tensor {quote(name)} is declared {tensor.dtype}{tensor.shape}, "
                 f"its data are {tensor.data.dtype}{tensor.data.shape}"
             )
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
 
 
 def _interface_findings(model: Model) -> Iterator[str]:
@@ -70,9 +110,13 @@ def _interface_findings(model: Model) -> Iterator[str]:
     for output in model.outputs:
         if output.role not in ROLES:
             yield f"output {quote(output.name)} has the unknown role {quote(output.role)}"
-    names = [output.name for output in model.outputs]
-    if len(set(names)) != len(names):
-        yield "two outputs have the same name"
+    for kind, names in (("outputs", [o.name for o in model.outputs]), ("states", [s.name for s in model.states])):
+        if len(set(names)) != len(names):
+            yield f"two {kind} have the same name"
+    for state in model.states:
+        initial = model.tensors.get(state.initial)
+        if initial is not None and initial.data is None:
+            yield f"state {quote(state.name)}: the initial value {quote(state.initial)} is not a constant"
     if len(set(model.inputs)) != len(model.inputs):
         yield "two inputs are the same tensor"
 
@@ -86,6 +130,9 @@ def _graph_findings(model: Model) -> Iterator[str]:
             if name in known:
                 yield f"node {quote(node.name)} computes {quote(name)}, which has a value already"
             known.add(name)
+    for name in model.tensors:
+        if name not in known:
+            yield f"tensor {quote(name)} is neither given nor constant nor computed"
     for output in model.outputs:
         if output.tensor in model.tensors and output.tensor not in known:
             yield f"output {quote(output.name)} is never computed"

@@ -98,12 +98,20 @@ def boxes(draw: st.DrawFn) -> Box:
 
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
-SIMPLE_SPACES = (
-    boxes()
-    | st.builds(Discrete, INT64, INT64)
-    | st.builds(MultiDiscrete, st.lists(INT64, max_size=4).map(tuple), st.lists(INT64, max_size=4).map(tuple))
-    | st.builds(MultiBinary, shapes())
-)
+CHOICES = st.integers(1, 1 << 20)
+
+
+@st.composite
+def multi_discretes(draw: st.DrawFn) -> MultiDiscrete:
+    """
+    MultiDiscrete spaces, with and without starts.
+    """
+    nvec = draw(st.lists(CHOICES, min_size=1, max_size=4))
+    start = draw(st.just([]) | st.lists(INT64, min_size=len(nvec), max_size=len(nvec)))
+    return MultiDiscrete(tuple(nvec), tuple(start))
+
+
+SIMPLE_SPACES = boxes() | st.builds(Discrete, CHOICES, INT64) | multi_discretes() | st.builds(MultiBinary, shapes())
 
 
 def _dicts(inner: st.SearchStrategy[Space]) -> st.SearchStrategy[Space]:

@@ -16,14 +16,16 @@ def evaluate(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
     Args:
         model: a legal model.
-        inputs: an array for each input, first dimension the batch. Floating values are computed in float64.
+        inputs: an array for each input and each state, first dimension the batch. Floating values are computed in
+            float64.
 
     Returns:
         Tensor name to value: float64 for all floating tensors, int64 for indices.
     """
-    values = {tensor.name: _wide(tensor.data) for tensor in model.constants() if tensor.data is not None}
-    values |= {name: _wide(inputs[name]) for name in model.inputs}
+    given = (*model.inputs, *(state.input for state in model.states))
     with np.errstate(all="ignore"):
+        values = {tensor.name: _wide(tensor.data) for tensor in model.constants() if tensor.data is not None}
+        values |= {name: _wide(inputs[name]) for name in given}
         for node in model.nodes:
             arguments = [values[name] for name in node.inputs]
             (values[node.outputs[0]],) = [OPS[node.op].reference(*arguments, **node.attributes)]

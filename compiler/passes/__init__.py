@@ -10,6 +10,7 @@ from typing import TypeAlias
 from compiler.ir import Model
 from compiler.options import BuildOptions
 from compiler.passes.bypass_softmax import bypass_softmax
+from compiler.passes.convert_bounds import convert_bounds
 from compiler.passes.drop_unused import drop_unused
 from compiler.passes.fuse_activations import fuse_activations
 from compiler.passes.keep_action import keep_action
@@ -17,7 +18,14 @@ from compiler.passes.pack_dense import pack_dense
 
 Pass: TypeAlias = Callable[[Model, BuildOptions], Model]
 
-PIPELINE: tuple[Pass, ...] = (keep_action, bypass_softmax, drop_unused, pack_dense, fuse_activations)
+PIPELINE: tuple[Pass, ...] = (
+    keep_action,
+    bypass_softmax,
+    drop_unused,
+    convert_bounds,
+    pack_dense,
+    fuse_activations,
+)
 """The passes of every build, in order."""
 
 __all__ = ["PIPELINE", "Pass"]

@@ -182,7 +182,7 @@ CASES: dict[str, Case] = {
     "Dict 40 deep": Case(lambda f: deep(f, 40), "nested more than 16 deep|too deeply-nested"),
     "two keys of a Dict": Case(
         lambda f: [part.update(key="k") for part in f["policy"]["observationSpace"]["dict"]],
-        "Dict space have the name 'k'",
+        "a key of the Dict is there twice|Dict space have the name 'k'",
     ),
     "two tensors of one name": Case(lambda f: grow(f, name="mask"), "two tensors have the name 'mask'"),
     "two attributes of one name": Case(
