@@ -44,4 +44,4 @@ def test_a_difference_of_int8_bounds_that_wraps_around_is_kept():
     low, high = np.array([-128, -100], np.int8), np.array([127, 100], np.int8)
     with np.errstate(over="ignore"):
         expected = low + 0.5 * (X + np.float32(1)) * (high - low)  # as SB3's unscale_action computes it
-    np.testing.assert_array_equal(evaluate(after, {"observation": X})["action"], expected)
+    np.testing.assert_allclose(evaluate(after, {"observation": X})["action"], expected, rtol=1e-6)
