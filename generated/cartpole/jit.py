@@ -1,0 +1,192 @@
+"""
+How kernels are compiled, and where the compiled code is kept between processes.
+
+A kernel is compiled when an entry point that calls it is; an entry point is compiled at import, for one signature, and
+its machine code is cached on disk. Numba's cache files are pickles, so the cache is used only where nobody else can
+write: `__pycache__` beside this file, else the user's cache folder, else not at all.
+"""
+
+import hashlib
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from numba.core import caching
+from numba.core.runtime.nrt import rtsys
+
+from . import lowering  # noqa: F401 - importing it is what makes Numba understand the words of simd.py
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+_njit: Any = numba.njit
+_config: Any = numba.config
+
+
+def kernel(function: Function) -> Function:
+    """
+    Decorates a function that entry points call; when compiled, Python can't call it.
+    """
+    decorated: Function = _njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return decorated
+
+
+def inline(function: Function) -> Function:
+    """
+    Decorates a function of vectors, which becomes part of every kernel that calls it.
+    """
+    decorated: Function = _njit(error_model="numpy", no_cpython_wrapper=True, forceinline=True)(function)
+    return decorated
+
+
+def entry(signature: str, release_lock: bool = True, parallel: bool = False) -> Callable[[Function], Function]:
+    """
+    Decorates a function that Python calls with arguments of exactly these types.
+
+    Args:
+        signature: the types, as Numba writes them.
+        release_lock: let other Python threads run meanwhile; costs 30 ns.
+        parallel: split `prange` loops over threads.
+    """
+
+    def decorate(function: Function) -> Function:
+        if _config.DISABLE_JIT:
+            return _quiet(function)
+        options = {"error_model": "numpy", "no_cfunc_wrapper": True, "nogil": release_lock, "parallel": parallel}
+        compiled: Any = _njit(**options)(function)
+        folder = _cache_folder()
+        if folder is not None:
+            compiled._cache = _Cache(function, folder, parallel)
+        compiled.compile(signature)
+        compiled.disable_compile()
+        decorated: Function = compiled
+        return decorated
+
+    return decorate
+
+
+def _quiet(function: Function) -> Function:
+    """
+    The plain function, as silent about overflow and NaN as the compiled one.
+    """
+    quiet: Any = np.errstate(all="ignore")(function)
+    decorated: Function = quiet
+    return decorated
+
+
+def _cache_folder() -> Path | None:
+    """
+    Where compiled code may be kept: a folder that only this user (or root) can write to.
+    """
+    for folder in _candidates():
+        with suppress(OSError):  # a read-only place may still hold what was compiled there before
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if _is_private(folder) and _is_private(folder.parent):
+            return folder
+    return None
+
+
+def _candidates() -> Iterator[Path]:
+    yield PACKAGE / "__pycache__"
+    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    if home.is_absolute():  # it is not where nobody knows a home
+        yield home / "policyc" / _stamp()[:32]
+
+
+def _is_private(folder: Path) -> bool:
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    if not hasattr(os, "getuid"):
+        return stat.S_ISDIR(status.st_mode)  # on Windows a user's folders are the user's own
+    others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.getuid()) and not others_write
+
+
+def _stamp() -> str:
+    """
+    What compiled code depends on: these sources, the package's name, and what compiles it.
+    """
+    digest = hashlib.sha256(f"{__package__} {numba.__version__} {sys.implementation.cache_tag}".encode())
+    for path in sorted(PACKAGE.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class _Place:
+    """
+    Numba's name for a cache folder and the state of the sources: a locator.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stamp = _stamp()
+
+    def get_cache_path(self) -> str:
+        return str(self.folder)
+
+    def get_source_stamp(self) -> str:
+        return self.stamp
+
+    def get_disambiguator(self) -> str:
+        return self.stamp[:16]
+
+    def ensure_cache_path(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+class _Files(caching.CompileResultCacheImpl):
+    """
+    Numba's way of turning a compiled function into bytes and back, in our folder.
+    """
+
+    def __init__(self, function: Any, folder: Path) -> None:
+        self._lineno = function.__code__.co_firstlineno
+        self._locator = _Place(folder)
+        self._filename_base = f"{function.__qualname__}-{self._locator.get_disambiguator()}"
+
+
+class _Cache(caching.FunctionCache):
+    """
+    Numba's cache of one function in our folder, read without the 130 ms that Numba takes to get ready to compile.
+    """
+
+    def __init__(self, function: Any, folder: Path, parallel: bool) -> None:
+        self._impl_class: Any = lambda function: _Files(function, folder)
+        self._parallel = parallel
+        start: Any = super().__init__
+        start(function)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """
+        The compiled function, or None where there is none that can be used.
+        """
+        rtsys.initialize(target_context)
+        if self._parallel:
+            target_context.refresh()
+        load: Any = self._load_overload
+        try:
+            return load(sig, target_context)
+        except Exception:  # a damaged file: compile anew
+            flush: Any = self.flush
+            with suppress(OSError):
+                flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """
+        Keeps the compiled function, if the folder can be written to.
+        """
+        save: Any = self._save_overload
+        with suppress(Exception):  # it can't be written to, or what lies there is damaged
+            save(sig, data)

@@ -1,0 +1,433 @@
+"""
+The layers of cartpole_policy.
+
+One function each, written for these shapes. Every layer is here twice: for one observation, whose features lie side by
+side in the lanes of registers, and, named `_block`, for LANES observations at once, one in each lane. A kernel reads
+and writes through pointers: into the weights, which model.bin holds, and into a workspace in which every value has its
+own place.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .jit import entry, inline, kernel
+from .simd import (
+    LANES,
+    Pointer,
+    Vector,
+    address,
+    advance,
+    align,
+    fma,
+    is_finite,
+    keep,
+    load,
+    load_scalar,
+    pointer,
+    put,
+    select,
+    splat,
+    store,
+    store_integer,
+    store_scalar,
+    total,
+    workspace,
+)
+
+WORKSPACE = 176
+"""float32 that one observation needs for all values between its input and its action."""
+
+WEIGHTS = 4656
+"""float32 in the blob of weights."""
+
+LEAST_BLOCK = 10
+"""Observations from which on a block, even one that is not full, is faster than one observation after the other."""
+
+WRONG_SIZE, NOT_FINITE, OVERFLOW = -1, -2, -3
+"""Why an entry point refuses: the number of values; NaN or infinity in the observation, or in the network's output."""
+
+
+@inline
+def tanh(x: Vector) -> Vector:
+    """
+    The hyperbolic tangent within 5 ulp: an odd rational function, clamped where it rounds to 1. Source: Eigen.
+    """
+    x = select(x > 7.99881172180175781, splat(7.99881172180175781), x)
+    x = select(x < -7.99881172180175781, splat(-7.99881172180175781), x)
+    s = x * x
+    p = fma(s, splat(-2.76076847742355e-16), splat(2.00018790482477e-13))
+    p = fma(s, p, splat(-8.60467152213735e-11))
+    p = fma(s, p, splat(5.12229709037114e-08))
+    p = fma(s, p, splat(1.48572235717979e-05))
+    p = fma(s, p, splat(6.37261928875436e-04))
+    p = fma(s, p, splat(4.89352455891786e-03))
+    q = fma(s, splat(1.19825839466702e-06), splat(1.18534705686654e-04))
+    q = fma(s, q, splat(2.26843463243900e-03))
+    q = fma(s, q, splat(4.89352518554385e-03))
+    return x * p / q
+
+
+@kernel
+def mlp_extractor_policy_net_0(source: Pointer, weight: Pointer, bias: Pointer, target: Pointer) -> None:
+    """
+    mlp_extractor.policy_net.0: 4 inputs, 64 outputs, then tanh.
+
+    The weight is (1, 4, 64): blocks of outputs, inputs, outputs.
+    """
+    a0 = load(bias, 0)
+    a1 = load(bias, 16)
+    a2 = load(bias, 32)
+    a3 = load(bias, 48)
+    for i in range(4):
+        x = splat(load_scalar(source, i))
+        a0 = fma(x, load(weight, i * 64), a0)
+        a1 = fma(x, load(weight, i * 64 + 16), a1)
+        a2 = fma(x, load(weight, i * 64 + 32), a2)
+        a3 = fma(x, load(weight, i * 64 + 48), a3)
+    store(target, 0, tanh(a0))
+    store(target, 16, tanh(a1))
+    store(target, 32, tanh(a2))
+    store(target, 48, tanh(a3))
+
+
+@kernel
+def mlp_extractor_policy_net_0_block(source: Pointer, weight: Pointer, bias: Pointer, target: Pointer) -> None:
+    """
+    The same for LANES observations, one in each lane; 8 outputs at a time.
+    """
+    for first in range(0, 64, 8):
+        place = first
+        a0 = splat(load_scalar(bias, first))
+        a1 = splat(load_scalar(bias, first + 1))
+        a2 = splat(load_scalar(bias, first + 2))
+        a3 = splat(load_scalar(bias, first + 3))
+        a4 = splat(load_scalar(bias, first + 4))
+        a5 = splat(load_scalar(bias, first + 5))
+        a6 = splat(load_scalar(bias, first + 6))
+        a7 = splat(load_scalar(bias, first + 7))
+        for i in range(4):
+            x = load(source, i * LANES)
+            a0 = fma(x, splat(load_scalar(weight, place)), a0)
+            a1 = fma(x, splat(load_scalar(weight, place + 1)), a1)
+            a2 = fma(x, splat(load_scalar(weight, place + 2)), a2)
+            a3 = fma(x, splat(load_scalar(weight, place + 3)), a3)
+            a4 = fma(x, splat(load_scalar(weight, place + 4)), a4)
+            a5 = fma(x, splat(load_scalar(weight, place + 5)), a5)
+            a6 = fma(x, splat(load_scalar(weight, place + 6)), a6)
+            a7 = fma(x, splat(load_scalar(weight, place + 7)), a7)
+            place += 64
+        store(target, first * LANES, tanh(a0))
+        store(target, (first + 1) * LANES, tanh(a1))
+        store(target, (first + 2) * LANES, tanh(a2))
+        store(target, (first + 3) * LANES, tanh(a3))
+        store(target, (first + 4) * LANES, tanh(a4))
+        store(target, (first + 5) * LANES, tanh(a5))
+        store(target, (first + 6) * LANES, tanh(a6))
+        store(target, (first + 7) * LANES, tanh(a7))
+
+
+@kernel
+def mlp_extractor_policy_net_2(source: Pointer, weight: Pointer, bias: Pointer, target: Pointer) -> None:
+    """
+    mlp_extractor.policy_net.2: 64 inputs, 64 outputs, then tanh.
+
+    The weight is (1, 64, 64): blocks of outputs, inputs, outputs.
+    """
+    a0 = load(bias, 0)
+    a1 = load(bias, 16)
+    a2 = load(bias, 32)
+    a3 = load(bias, 48)
+    for i in range(64):
+        x = splat(load_scalar(source, i))
+        a0 = fma(x, load(weight, i * 64), a0)
+        a1 = fma(x, load(weight, i * 64 + 16), a1)
+        a2 = fma(x, load(weight, i * 64 + 32), a2)
+        a3 = fma(x, load(weight, i * 64 + 48), a3)
+    store(target, 0, tanh(a0))
+    store(target, 16, tanh(a1))
+    store(target, 32, tanh(a2))
+    store(target, 48, tanh(a3))
+
+
+@kernel
+def mlp_extractor_policy_net_2_block(source: Pointer, weight: Pointer, bias: Pointer, target: Pointer) -> None:
+    """
+    The same for LANES observations, one in each lane; 8 outputs at a time.
+    """
+    for first in range(0, 64, 8):
+        place = first
+        a0 = splat(load_scalar(bias, first))
+        a1 = splat(load_scalar(bias, first + 1))
+        a2 = splat(load_scalar(bias, first + 2))
+        a3 = splat(load_scalar(bias, first + 3))
+        a4 = splat(load_scalar(bias, first + 4))
+        a5 = splat(load_scalar(bias, first + 5))
+        a6 = splat(load_scalar(bias, first + 6))
+        a7 = splat(load_scalar(bias, first + 7))
+        for i in range(64):
+            x = load(source, i * LANES)
+            a0 = fma(x, splat(load_scalar(weight, place)), a0)
+            a1 = fma(x, splat(load_scalar(weight, place + 1)), a1)
+            a2 = fma(x, splat(load_scalar(weight, place + 2)), a2)
+            a3 = fma(x, splat(load_scalar(weight, place + 3)), a3)
+            a4 = fma(x, splat(load_scalar(weight, place + 4)), a4)
+            a5 = fma(x, splat(load_scalar(weight, place + 5)), a5)
+            a6 = fma(x, splat(load_scalar(weight, place + 6)), a6)
+            a7 = fma(x, splat(load_scalar(weight, place + 7)), a7)
+            place += 64
+        store(target, first * LANES, tanh(a0))
+        store(target, (first + 1) * LANES, tanh(a1))
+        store(target, (first + 2) * LANES, tanh(a2))
+        store(target, (first + 3) * LANES, tanh(a3))
+        store(target, (first + 4) * LANES, tanh(a4))
+        store(target, (first + 5) * LANES, tanh(a5))
+        store(target, (first + 6) * LANES, tanh(a6))
+        store(target, (first + 7) * LANES, tanh(a7))
+
+
+@kernel
+def action_net(source: Pointer, weight: Pointer, bias: Pointer, target: Pointer) -> None:
+    """
+    action_net: 64 inputs, 2 outputs.
+
+    The weight is (2, 64): outputs, inputs padded with zeros.
+    """
+    a0 = splat(0.0)
+    a1 = splat(0.0)
+    for i in range(0, 64, LANES):
+        x = load(source, i)
+        a0 = fma(x, load(weight, i), a0)
+        a1 = fma(x, load(weight, i + 64), a1)
+    result = splat(0.0)
+    result = put(result, 0, total(a0))
+    result = put(result, 1, total(a1))
+    store(target, 0, result + load(bias, 0))
+
+
+@kernel
+def action_net_block(source: Pointer, weight: Pointer, bias: Pointer, target: Pointer) -> None:
+    """
+    The same for LANES observations, one in each lane.
+    """
+    a0 = splat(load_scalar(bias, 0))
+    a1 = splat(load_scalar(bias, 1))
+    for i in range(64):
+        x = load(source, i * LANES)
+        a0 = fma(x, splat(load_scalar(weight, i)), a0)
+        a1 = fma(x, splat(load_scalar(weight, i + 64)), a1)
+    store(target, 0, a0)
+    store(target, 1 * LANES, a1)
+
+
+@kernel
+def action_dist_mode(source: Pointer, target: Pointer) -> None:
+    """
+    action_dist.mode: argmax of 2 values: the first largest, NaN counting as largest.
+    """
+    best = load_scalar(source, 0)
+    index = 0
+    for i in range(1, 2):
+        x = load_scalar(source, i)
+        if x > best or (x != x and best == best):
+            best = x
+            index = i
+    store_scalar(target, 0, np.float32(index))
+
+
+@kernel
+def action_dist_mode_block(source: Pointer, target: Pointer) -> None:
+    """
+    The same for LANES observations, one in each lane.
+    """
+    best = load(source, 0)
+    index = splat(0.0)
+    for i in range(1, 2):
+        x = load(source, i * LANES)
+        known = best == best  # a NaN that came before stays the largest
+        index = select(known, select(x <= best, index, splat(np.float32(i))), index)
+        best = select(known, select(x <= best, best, x), best)
+    store(target, 0, index)
+
+
+@kernel
+def finite(source: Pointer, count: int) -> bool:
+    """
+    Whether none of `count` values is NaN or infinite.
+    """
+    whole = count - count % LANES
+    for i in range(0, whole, LANES):
+        if not is_finite(load(source, i)):
+            return False
+    for i in range(whole, count):
+        x = load_scalar(source, i)
+        if x - x != 0:
+            return False
+    return True
+
+
+@kernel
+def stage(source: Pointer, count: int, room: int, target: Pointer) -> None:
+    """
+    Copies an observation to where registers may read beyond its end: zeros there.
+    """
+    for i in range(count):
+        store_scalar(target, i, load_scalar(source, i))
+    for i in range(count, room):
+        store_scalar(target, i, np.float32(0))
+
+
+@kernel
+def transpose(source: Pointer, count: int, target: Pointer) -> None:
+    """
+    Puts `count` observations side by side, one in each lane; lanes without an observation repeat the first.
+    """
+    for i in range(4):
+        for lane in range(count):
+            store_scalar(target, i * LANES + lane, load_scalar(source, lane * 4 + i))
+        for lane in range(count, LANES):
+            store_scalar(target, i * LANES + lane, load_scalar(source, i))
+
+
+@kernel
+def policy(observation: Pointer, weights: Pointer, work: Pointer) -> None:
+    """
+    All layers for one observation.
+    """
+    mlp_extractor_policy_net_0(observation, weights, advance(weights, 256), advance(work, 16))
+    mlp_extractor_policy_net_2(advance(work, 16), advance(weights, 320), advance(weights, 4416), advance(work, 80))
+    action_net(advance(work, 80), advance(weights, 4480), advance(weights, 4608), advance(work, 144))
+    action_dist_mode(advance(work, 144), advance(work, 160))
+
+
+@kernel
+def policy_block(weights: Pointer, work: Pointer) -> None:
+    """
+    All layers for LANES observations, which `transpose` has put at the beginning of the workspace.
+    """
+    mlp_extractor_policy_net_0_block(work, weights, advance(weights, 256), advance(work, 16 * LANES))
+    mlp_extractor_policy_net_2_block(
+        advance(work, 16 * LANES), advance(weights, 320), advance(weights, 4416), advance(work, 80 * LANES)
+    )
+    action_net_block(
+        advance(work, 80 * LANES), advance(weights, 4480), advance(weights, 4608), advance(work, 144 * LANES)
+    )
+    action_dist_mode_block(advance(work, 144 * LANES), advance(work, 160 * LANES))
+
+
+@kernel
+def infer(observation: Pointer, size: int, weights: Pointer, work: Pointer) -> int:
+    """
+    All layers for one observation of `size` values; 0, or why it is refused.
+    """
+    if size != 4:
+        return WRONG_SIZE
+    if not finite(observation, 4):
+        return NOT_FINITE
+    policy(observation, weights, work)
+    if not finite(advance(work, 144), 2):
+        return OVERFLOW
+    return 0
+
+
+@kernel
+def infer_row(
+    row: int, rows: Pointer, weights: Pointer, scored: bool, scores: Pointer, actions: Pointer, work: Pointer
+) -> bool:
+    """
+    The action for one of many observations, and its scores where they are asked for; whether all is finite.
+    """
+    policy(advance(rows, row * 4), weights, work)
+    score, action = advance(work, 144), advance(work, 160)
+    for i in range(1):
+        chosen = load_scalar(action, i)
+        store_integer(actions, row + i, chosen)
+    if scored:
+        for i in range(2):
+            store_scalar(scores, row * 2 + i, load_scalar(score, i))
+    return finite(score, 2)
+
+
+@kernel
+def infer_block(
+    row: int,
+    count: int,
+    rows: Pointer,
+    weights: Pointer,
+    scored: bool,
+    scores: Pointer,
+    actions: Pointer,
+    work: Pointer,
+) -> bool:
+    """
+    The same for up to LANES observations from `row` on.
+    """
+    transpose(advance(rows, row * 4), count, work)
+    policy_block(weights, work)
+    score, action = advance(work, 144 * LANES), advance(work, 160 * LANES)
+    for lane in range(count):
+        for i in range(1):
+            chosen = load_scalar(action, i * LANES + lane)
+            store_integer(actions, row + lane + i, chosen)
+    if scored:
+        for lane in range(count):
+            for i in range(2):
+                value = load_scalar(score, i * LANES + lane)
+                store_scalar(scores, (row + lane) * 2 + i, value)
+    return finite(score, 2 * LANES)
+
+
+@kernel
+def infer_rows(
+    first: int,
+    last: int,
+    rows: Pointer,
+    weights: Pointer,
+    scored: bool,
+    scores: Pointer,
+    actions: Pointer,
+    work: Pointer,
+) -> int:
+    """
+    Observations `first` to `last`: in blocks as long as that is faster than one by one; 0, or why they are refused.
+    """
+    if not finite(advance(rows, first * 4), (last - first) * 4):
+        return NOT_FINITE
+    row = first
+    good = True
+    while last - row >= LEAST_BLOCK:
+        good = infer_block(row, min(LANES, last - row), rows, weights, scored, scores, actions, work) and good
+        row += LANES
+    while row < last:
+        good = infer_row(row, rows, weights, scored, scores, actions, work) and good
+        row += 1
+    return 0 if good else OVERFLOW
+
+
+@entry("int64(float32[::1], intp, float32[::1], int64[::1])")
+def predict_rows(
+    rows: NDArray[np.float32],
+    weights: int,
+    scores: NDArray[np.float32],
+    actions: NDArray[np.int64],
+) -> int:
+    """
+    Actions, and scores if there is room for them, for all observations; 0, or why they are refused.
+    """
+    room = np.empty(WORKSPACE * LANES + 16, np.float32)
+    work = align(address(room))
+    blob = pointer(weights, WEIGHTS)
+    count = rows.size // 4
+    status = infer_rows(0, count, address(rows), blob, scores.size > 0, address(scores), address(actions), work)
+    keep(room)
+    return status
+
+
+@entry("int64(float32[::1], intp)", release_lock=False)
+def act_one(observation: NDArray[np.float32], weights: int) -> int:
+    """
+    The action for one observation; below 0, why it is refused.
+    """
+    work = workspace(WORKSPACE)
+    status = infer(address(observation), observation.size, pointer(weights, WEIGHTS), work)
+    action = int(load_scalar(advance(work, 160), 0))
+    return action if status == 0 else status

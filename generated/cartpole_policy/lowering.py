@@ -1,0 +1,307 @@
+"""
+The instructions that Numba puts in the place of the words of `simd.py`.
+
+A word is lowered under its own name, where its function is called: no kernel names anything of this module.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.typing import templates
+from numba.extending import models, register_model
+
+from .simd import (
+    LANES,
+    ROUND,
+    absolute,
+    address,
+    advance,
+    align,
+    exponent,
+    fma,
+    head,
+    is_finite,
+    keep,
+    load,
+    load_double,
+    load_scalar,
+    mantissa,
+    pointer,
+    power_of_two,
+    put,
+    select,
+    splat,
+    store,
+    store_double,
+    store_integer,
+    store_scalar,
+    total,
+    workspace,
+)
+
+Emit = TypeVar("Emit", bound=Callable[..., Any])
+
+# What Numba does not declare types for.
+_types: Any = types
+_templates: Any = templates
+_cgutils: Any = cgutils
+_extending: Any = numba.extending
+
+_FLOAT = ir.FloatType()
+_DOUBLE = ir.DoubleType()
+_INT = ir.IntType(32)
+_LONG = ir.IntType(64)
+_VECTOR = ir.VectorType(_FLOAT, LANES)
+_INTEGERS = ir.VectorType(_INT, LANES)
+
+
+class _Register(types.Type):
+    """
+    A SIMD register as Numba's type system sees it.
+    """
+
+
+_vector = _Register(f"float32x{LANES}")
+_mask = _Register(f"maskx{LANES}")
+_pointer = _types.CPointer(_types.float32)
+_array = _types.Array(_types.float32, 1, "C")
+_DATA = 4  # the place of the data pointer in Numba's array structure: meminfo, parent, nitems, itemsize, data, ...
+
+
+@register_model(_Register)
+class _RegisterModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        start: Any = super().__init__
+        start(manager, kind, _VECTOR if kind == _vector else ir.VectorType(ir.IntType(1), LANES))
+
+
+def _word(function: Any, result: Any, *arguments: Any) -> Callable[[Emit], Emit]:
+    """
+    Decorates `(builder, *values) -> value`, the instructions for `function` on arguments of these types.
+    """
+
+    def decorate(emit: Emit) -> Emit:
+        class Template(templates.AbstractTemplate):
+            key = function
+
+            def generic(self, given: Any, _: Any) -> Any:
+                fits = len(given) == len(arguments) and all(map(_fits, given, arguments))
+                return _templates.signature(result, *arguments) if fits else None
+
+        def lower(context: Any, builder: Any, _: Any, values: Any) -> Any:
+            value = emit(builder, *values)
+            return context.get_dummy_value() if value is None else value
+
+        if getattr(function, "__module__", "") == "_operator":
+            _templates.infer_global(function)(Template)  # beside what Numba knows of the operator
+        else:
+            _templates.infer_global(function, _types.Function(Template))
+        _extending.lower_builtin(function, *arguments)(lower)
+        return emit
+
+    return decorate
+
+
+def _fits(have: Any, want: Any) -> bool:
+    """
+    Whether an argument is of the type, or a number that becomes one.
+    """
+    return have == want or (isinstance(have, _types.Number | _types.Literal) and isinstance(want, _types.Number))
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    empty = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
+    first = builder.insert_element(empty, value, ir.Constant(_INT, 0))
+    return builder.shuffle_vector(first, empty, ir.Constant(_INTEGERS, [0] * LANES))
+
+
+def _integers(value: int) -> Any:
+    return ir.Constant(_INTEGERS, [value] * LANES)
+
+
+def _call(builder: Any, name: str, result: Any, *values: Any) -> Any:
+    """
+    Calls an LLVM intrinsic function on values.
+    """
+    kind = ir.FunctionType(result, [value.type for value in values])
+    return builder.call(_cgutils.get_or_insert_function(builder.module, kind, name), values)
+
+
+@_word(load, _vector, _pointer, _types.intp)
+def _(builder: Any, source: Any, index: Any) -> Any:
+    place = builder.bitcast(builder.gep(source, [index]), _VECTOR.as_pointer())
+    return builder.load(place, align=4)
+
+
+@_word(store, _types.void, _pointer, _types.intp, _vector)
+def _(builder: Any, target: Any, index: Any, value: Any) -> None:
+    place = builder.bitcast(builder.gep(target, [index]), _VECTOR.as_pointer())
+    builder.store(value, place, align=4)
+
+
+@_word(load_scalar, _types.float32, _pointer, _types.intp)
+def _(builder: Any, source: Any, index: Any) -> Any:
+    return builder.load(builder.gep(source, [index]))
+
+
+@_word(store_scalar, _types.void, _pointer, _types.intp, _types.float32)
+def _(builder: Any, target: Any, index: Any, value: Any) -> None:
+    builder.store(value, builder.gep(target, [index]))
+
+
+@_word(load_double, _types.float64, _pointer, _types.intp)
+def _(builder: Any, source: Any, index: Any) -> Any:
+    return builder.load(builder.gep(builder.bitcast(source, _DOUBLE.as_pointer()), [index]))
+
+
+@_word(store_double, _types.void, _pointer, _types.intp, _types.float64)
+def _(builder: Any, target: Any, index: Any, value: Any) -> None:
+    builder.store(value, builder.gep(builder.bitcast(target, _DOUBLE.as_pointer()), [index]))
+
+
+@_word(store_integer, _types.void, _pointer, _types.intp, _types.float32)
+def _(builder: Any, target: Any, index: Any, value: Any) -> None:
+    whole = builder.fptosi(value, _LONG)
+    builder.store(whole, builder.gep(builder.bitcast(target, _LONG.as_pointer()), [index]))
+
+
+@_word(advance, _pointer, _pointer, _types.intp)
+def _(builder: Any, start: Any, count: Any) -> Any:
+    return builder.gep(start, [count])
+
+
+@_word(pointer, _pointer, _types.intp, _types.intp)
+def _(builder: Any, location: Any, count: Any) -> Any:
+    return builder.inttoptr(location, _FLOAT.as_pointer())
+
+
+@_word(workspace, _pointer, _types.intp)
+def _(builder: Any, count: Any) -> Any:
+    room = builder.alloca(_FLOAT, size=count)
+    room.align = 64
+    return room
+
+
+for _kind in (_types.float32, _types.float64, _types.int64):
+
+    @_word(address, _pointer, _types.Array(_kind, 1, "C"))
+    def _(builder: Any, array: Any) -> Any:
+        return builder.bitcast(builder.extract_value(array, _DATA), _FLOAT.as_pointer())
+
+
+@_word(keep, _types.void, _array)
+def _(builder: Any, array: Any) -> None:
+    pass
+
+
+@_word(align, _pointer, _pointer)
+def _(builder: Any, start: Any) -> Any:
+    raised = builder.add(builder.ptrtoint(start, _LONG), ir.Constant(_LONG, 63))
+    return builder.inttoptr(builder.and_(raised, ir.Constant(_LONG, -64)), _FLOAT.as_pointer())
+
+
+@_word(splat, _vector, _types.float32)
+def _(builder: Any, value: Any) -> Any:
+    return _splat(builder, value)
+
+
+@_word(fma, _vector, _vector, _vector, _vector)
+def _(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    return _call(builder, f"llvm.fma.v{LANES}f32", _VECTOR, a, b, c)
+
+
+@_word(select, _vector, _mask, _vector, _vector)
+def _(builder: Any, mask: Any, chosen: Any, otherwise: Any) -> Any:
+    return builder.select(mask, chosen, otherwise)
+
+
+@_word(absolute, _vector, _vector)
+def _(builder: Any, value: Any) -> Any:
+    return _call(builder, f"llvm.fabs.v{LANES}f32", _VECTOR, value)
+
+
+@_word(power_of_two, _vector, _vector)
+def _(builder: Any, whole: Any) -> Any:
+    bits = builder.bitcast(builder.fadd(whole, ir.Constant(_VECTOR, [ROUND] * LANES)), _INTEGERS)
+    return builder.bitcast(builder.shl(builder.add(bits, _integers(127)), _integers(23)), _VECTOR)
+
+
+@_word(exponent, _vector, _vector)
+def _(builder: Any, value: Any) -> Any:
+    bits = builder.ashr(builder.bitcast(value, _INTEGERS), _integers(23))
+    return builder.sitofp(builder.sub(bits, _integers(127)), _VECTOR)
+
+
+@_word(mantissa, _vector, _vector)
+def _(builder: Any, value: Any) -> Any:
+    bits = builder.and_(builder.bitcast(value, _INTEGERS), _integers(0x7FFFFF))
+    return builder.bitcast(builder.or_(bits, _integers(0x3F800000)), _VECTOR)
+
+
+@_word(head, _vector, _vector, _types.intp)
+def _(builder: Any, value: Any, count: Any) -> Any:
+    places = ir.Constant(ir.VectorType(_LONG, LANES), list(range(LANES)))
+    chosen = builder.icmp_signed("<", places, _splat(builder, count))
+    return builder.select(chosen, value, ir.Constant(_VECTOR, [0.0] * LANES))
+
+
+@_word(put, _vector, _vector, _types.intp, _types.float32)
+def _(builder: Any, value: Any, lane: Any, scalar: Any) -> Any:
+    return builder.insert_element(value, scalar, lane)
+
+
+@_word(total, _types.float32, _vector)
+def _(builder: Any, value: Any) -> Any:
+    count = LANES
+    while count > 1:
+        count //= 2
+        halves = [[first + lane for lane in range(count)] for first in (0, count)]
+        kind = ir.VectorType(_INT, count)
+        low, high = (builder.shuffle_vector(value, value, ir.Constant(kind, half)) for half in halves)
+        value = builder.fadd(low, high)
+    return builder.extract_element(value, ir.Constant(_INT, 0))
+
+
+@_word(is_finite, _types.boolean, _vector)
+def _(builder: Any, value: Any) -> Any:
+    difference = builder.fsub(value, value)  # 0 for finite values, NaN for all others
+    ordered = builder.fcmp_ordered("ord", difference, difference)
+    bits = builder.bitcast(ordered, ir.IntType(LANES))
+    return builder.icmp_unsigned("==", bits, ir.Constant(bits.type, -1))
+
+
+def _operator(function: Any, instruction: Any, result: Any) -> None:
+    """
+    Lowers an operator between two vectors, or a vector and a number on either side.
+    """
+
+    @_word(function, result, _vector, _vector)
+    def both(builder: Any, a: Any, b: Any) -> Any:
+        return instruction(builder, a, b)
+
+    @_word(function, result, _vector, _types.float32)
+    def left(builder: Any, a: Any, b: Any) -> Any:
+        return instruction(builder, a, _splat(builder, b))
+
+    @_word(function, result, _types.float32, _vector)
+    def right(builder: Any, a: Any, b: Any) -> Any:
+        return instruction(builder, _splat(builder, a), b)
+
+
+_operator(operator.add, lambda builder, a, b: builder.fadd(a, b), _vector)
+_operator(operator.sub, lambda builder, a, b: builder.fsub(a, b), _vector)
+_operator(operator.mul, lambda builder, a, b: builder.fmul(a, b), _vector)
+_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b), _vector)
+_operator(operator.lt, lambda builder, a, b: builder.fcmp_ordered("<", a, b), _mask)
+_operator(operator.gt, lambda builder, a, b: builder.fcmp_ordered(">", a, b), _mask)
+_operator(operator.eq, lambda builder, a, b: builder.fcmp_ordered("==", a, b), _mask)
+_operator(operator.le, lambda builder, a, b: builder.fcmp_ordered("<=", a, b), _mask)
+
+
+@_word(operator.neg, _vector, _vector)
+def _(builder: Any, value: Any) -> Any:
+    return builder.fneg(value)

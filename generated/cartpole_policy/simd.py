@@ -1,0 +1,206 @@
+"""
+The words that kernels are written with: float32 SIMD vectors of 16 lanes, and pointers to float32.
+
+Every word is a plain NumPy function, which is its definition: under NUMBA_DISABLE_JIT=1 kernels run on these. When
+Numba compiles a kernel, `lowering.py` puts the LLVM instruction that does the same in the place of each word.
+"""
+
+import ctypes
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+LANES = 16
+"""float32 values in a register."""
+
+ROUND = 12582912.0
+"""1.5 * 2 ** 23: adding it to a small float32 rounds that to a whole number, which then stands in the lowest bits."""
+
+Pointer: TypeAlias = NDArray[np.float32]
+"""The address of a float32; in plain Python the array that begins there."""
+Vector: TypeAlias = NDArray[np.float32]
+"""LANES float32 values in a register."""
+Mask: TypeAlias = NDArray[np.bool_]
+"""LANES truth values."""
+
+
+def address(array: NDArray[Any]) -> Pointer:
+    """
+    Where a contiguous array of float32, float64 or int64 begins.
+    """
+    return array.view(np.float32)
+
+
+def pointer(location: int, count: int) -> Pointer:
+    """
+    The pointer to `count` float32 at a machine address.
+    """
+    return np.ctypeslib.as_array((ctypes.c_float * count).from_address(location))
+
+
+def workspace(count: int) -> Pointer:
+    """
+    Room for `count` float32 on the stack, until the function returns; only at the beginning of an entry point.
+    """
+    return np.empty(count, np.float32)
+
+
+def keep(array: NDArray[np.float32]) -> None:
+    """
+    Nothing; but an array whose address is in use must be named after that, or it is freed before.
+    """
+
+
+def advance(start: Pointer, count: int) -> Pointer:
+    """
+    The pointer `count` float32 further on.
+    """
+    return start[count:]
+
+
+def align(start: Pointer) -> Pointer:
+    """
+    The next address that is a multiple of 64 bytes, so that no vector straddles two cache lines.
+    """
+    return start
+
+
+def load(source: Pointer, index: int) -> Vector:
+    """
+    The LANES values from source[index] on.
+    """
+    return source[index : index + LANES].copy()
+
+
+def store(target: Pointer, index: int, value: Vector) -> None:
+    """
+    Writes a vector to target[index] and the places after it.
+    """
+    target[index : index + LANES] = value
+
+
+def load_scalar(source: Pointer, index: int) -> np.float32:
+    """
+    The value source[index].
+    """
+    value: np.float32 = source[index]
+    return value
+
+
+def store_scalar(target: Pointer, index: int, value: np.float32) -> None:
+    """
+    Writes target[index].
+    """
+    target[index] = value
+
+
+def load_double(source: Pointer, index: int) -> np.float64:
+    """
+    The float64 number `index` of those that begin at the pointer.
+    """
+    value: np.float64 = source.view(np.float64)[index]
+    return value
+
+
+def store_double(target: Pointer, index: int, value: np.float64) -> None:
+    """
+    Writes the float64 number `index` of those that begin at the pointer.
+    """
+    target.view(np.float64)[index] = value
+
+
+def store_integer(target: Pointer, index: int, value: np.float32) -> None:
+    """
+    Writes a whole number as the int64 number `index` of those that begin at the pointer.
+    """
+    target.view(np.int64)[index] = value
+
+
+def splat(value: np.float32 | float) -> Vector:
+    """
+    The same value in every lane.
+    """
+    return np.full(LANES, value, np.float32)
+
+
+def fma(a: Vector, b: Vector, c: Vector) -> Vector:
+    """
+    The product of a and b plus c, rounded once.
+    """
+    product = a.astype(np.float64) * b  # exact
+    whole = product + c
+    back = whole - product
+    error = (product - (whole - back)) + (c - back)
+    # Rounding the float64 sum again must not turn a near tie into a tie: what was cut off makes its last bit odd.
+    cut = ((error > 0) | (error < 0)) & (whole.view(np.int64) & 1 == 0)
+    return np.where(cut, np.nextafter(whole, np.copysign(np.inf, error)), whole).astype(np.float32)
+
+
+def select(mask: Mask, chosen: Vector, otherwise: Vector) -> Vector:
+    """
+    In each lane the first value where the mask is true, the second elsewhere.
+    """
+    return np.where(mask, chosen, otherwise)
+
+
+def absolute(value: Vector) -> Vector:
+    """
+    The magnitude in every lane.
+    """
+    return np.abs(value)
+
+
+def power_of_two(whole: Vector) -> Vector:
+    """
+    2 ** whole for whole numbers from -126 to 127.
+    """
+    bits: NDArray[np.int32] = (whole + ROUND).view(np.int32)
+    return ((bits + 127) << 23).view(np.float32)
+
+
+def exponent(value: Vector) -> Vector:
+    """
+    The largest whole number whose power of two does not exceed a positive normal value.
+    """
+    return ((value.view(np.int32) >> 23) - 127).astype(np.float32)
+
+
+def mantissa(value: Vector) -> Vector:
+    """
+    A positive normal value over 2 ** exponent(value): in [1, 2).
+    """
+    return ((value.view(np.int32) & 0x7FFFFF) | 0x3F800000).view(np.float32)
+
+
+def head(value: Vector, count: int) -> Vector:
+    """
+    The first `count` lanes of a vector, and 0 in the others.
+    """
+    return np.where(np.arange(LANES) < count, value, np.float32(0))
+
+
+def put(value: Vector, lane: int, scalar: np.float32) -> Vector:
+    """
+    The vector with another value in one lane.
+    """
+    result = value.copy()
+    result[lane] = scalar
+    return result
+
+
+def total(value: Vector) -> np.float32:
+    """
+    The sum of all lanes, added in halves: the same order on every processor.
+    """
+    while value.size > 1:
+        value = value[: value.size // 2] + value[value.size // 2 :]
+    result: np.float32 = value[0]
+    return result
+
+
+def is_finite(value: Vector) -> bool:
+    """
+    Whether no lane is NaN or infinite.
+    """
+    return bool(np.isfinite(value).all())
