@@ -2,7 +2,7 @@
 Small policies made on the spot, and predictors of them, without the verification that a build ends with.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +18,7 @@ from compiler.ops.builder import GraphBuilder
 from compiler.options import BuildOptions
 from compiler.pipeline import run_passes
 
-Activation = str | tuple[str, dict[str, Attribute]]
+Activation = str | tuple[str, Mapping[str, Attribute]]
 """The name of an element-wise op, `softmax`, `log_softmax` or nothing; with attributes where it needs them."""
 
 HEADS = ("argmax", "softmax", "clip", "rescale")

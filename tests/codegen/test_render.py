@@ -4,7 +4,6 @@ Generated files: no text of a checkpoint becomes code, every file reads as forma
 
 import ast
 import io
-import itertools
 import re
 import subprocess
 import sys
@@ -96,7 +95,7 @@ def test_hostile_texts_change_no_code(text, benign):
     check_text(texts(replace(model, outputs=outputs, name=text)), benign)
 
 
-@pytest.mark.parametrize("names", [*itertools.batched(MEANINGFUL, 10)] if sys.version_info >= (3, 12) else [MEANINGFUL])
+@pytest.mark.parametrize("names", [MEANINGFUL[:40], MEANINGFUL[40:]])
 def test_names_that_mean_something(names, tmp_path):
     names = (*names, *(f"{name}_block" for name in names[:5]), "x.y", "x_y", "X/Y")
     model = named(names)

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
@@ -71,6 +71,12 @@ def unaligned(x: np.ndarray) -> np.ndarray:
     return result
 
 
+def field(x: np.ndarray) -> np.ndarray:
+    records = np.zeros(len(x), [("before", "i1"), ("x", x.dtype, x.shape[1:])])
+    records["x"] = x
+    return records["x"]
+
+
 class Subclass(np.ndarray):
     pass
 
@@ -83,7 +89,7 @@ class ArrayLike:
         return self.x
 
 
-FORMS = {
+FORMS: dict[str, Callable[[Any], Any]] = {
     "list": lambda x: x.tolist(),
     "tuple": lambda x: tuple(map(tuple, x)) if x.ndim > 1 else tuple(x.tolist()),
     "list of arrays": list,
@@ -95,7 +101,7 @@ FORMS = {
     "read-only": readonly,
     "unaligned": unaligned,
     "subclass": lambda x: x.view(Subclass),
-    "record's field": lambda x: np.rec.fromarrays([x], names="x")["x"],
+    "record's field": field,
     "memoryview": memoryview,
     "masked": np.ma.array,
     "__array__": ArrayLike,

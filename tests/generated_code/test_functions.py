@@ -206,7 +206,7 @@ def grid(count: int) -> np.ndarray:
         20,
         0.5,
     ]
-    values = np.concatenate([bits.view(np.float32), *(np.float32(part) for part in (bent, far, special))])
+    values = np.concatenate([bits.view(np.float32), *(np.asarray(part, np.float32) for part in (bent, far, special))])
     return np.resize(values, -(-values.size // 16) * 16)
 
 
@@ -263,14 +263,14 @@ def test_functions_keep_nan_and_know_their_limits(modules):
     found = apply(modules[0], x)
     for name, values in found.items():
         assert np.isnan(values[0]), name
-    nan, infinity = np.nan, np.inf
+    nan, infinity, large = np.nan, np.inf, float(np.float32(3e38))
     assert np.array_equal(found["exp"][1:5], [0, infinity, 0, infinity])
     assert np.array_equal(found["log"][2], infinity)
     assert np.array_equal(found["sigmoid"][1:5], [0, 1, 0, 1])
-    assert np.array_equal(found["silu"][1:5], [nan, infinity, 0, np.float32(3e38)], equal_nan=True)
-    assert np.array_equal(found["mish"][1:5], [nan, infinity, 0, np.float32(3e38)], equal_nan=True)
+    assert np.array_equal(found["silu"][1:5], [nan, infinity, 0, large], equal_nan=True)
+    assert np.array_equal(found["mish"][1:5], [nan, infinity, 0, large], equal_nan=True)
     assert np.array_equal(found["tanh"][1:5], [-1, 1, -1, 1])
-    assert np.array_equal(found["gelu_none"][3:5], [0, np.float32(3e38)])
+    assert np.array_equal(found["gelu_none"][3:5], [0, large])
     assert np.abs(apply(modules[0], grid(30_000))["tanh"][:-1]).max(initial=0, where=~np.isnan(grid(30_000)[:-1])) == 1
 
 
@@ -289,7 +289,7 @@ def test_words_in_plain_python_are_the_same(modules, lanes):
     usual = rng.normal(size=(3, 3200)).astype(np.float32)
     usual[2] = -(usual[0] * usual[1])  # what an fma does not round is all that is left
     # a * b + c lies next to the middle of two float32: float64's rounding would put it there.
-    hard = np.resize(np.float32([[1 + 2**-12], [1 + 2**-12], [2**-60]]), (3, 64))
+    hard = np.tile(np.array([[1 + 2**-12], [1 + 2**-12], [2**-60]], np.float32), (1, 64))
     hard[2, ::2] *= -1
     operands = tuple(np.concatenate([scattered, usual, hard], axis=1))
     counts = np.arange(operands[0].size) % 254

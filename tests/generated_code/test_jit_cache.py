@@ -187,13 +187,14 @@ def test_no_place_to_keep_compiled_code(place, folder, primed, rows):
     shutil.rmtree(folder / NAME / "__pycache__")
     (folder / NAME).chmod(0o775)  # others of the group could write: nothing is kept beside the sources
     (folder / "file").write_text("")
-    before, variables = {
+    places: dict[str, tuple[str, dict[str, str | None]]] = {
         "read-only": (READ_ONLY, {}),
         "no home": (NOBODY_KNOWS_A_HOME, {}),
         "a file for a home": ("", {"HOME": None, "XDG_CACHE_HOME": str(folder / "file")}),
         "a relative home": ("", {"XDG_CACHE_HOME": "relative"}),
-    }[place]
-    said = run(folder, rows, before, **variables)
+    }
+    before, variables = places[place]
+    said = run(folder, rows, before, NAME, **variables)
     assert said["folder"] is None
     assert said["compiled"]
     assert answers(said) == answers(primed[1])

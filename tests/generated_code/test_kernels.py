@@ -368,6 +368,7 @@ def choosing(tmp_path_factory) -> Iterator[ModuleType]:
     graph.input("observation", DType.FLOAT32, (BATCH, 5))
     action = graph.add("argmax", ["observation"], "mode")
     source = policy((5,))
+    assert source.policy is not None
     source = replace(
         source,
         nodes=tuple(graph.nodes),
@@ -414,6 +415,7 @@ def test_two_predictors_of_different_registers_in_one_process(tmp_path):
 @pytest.mark.parametrize("head", ["clip", "rescale"])
 def test_bounds_are_reached_and_never_left(head, bounds, tmp_path):
     source = policy((2,), (), 5, head=head, bounds=bounds)
+    assert source.policy is not None
     space = source.policy.action_space
     assert isinstance(space, Box)
     for case in built(tmp_path / "plain", source, plain=True):
