@@ -74,7 +74,7 @@ def calls(package: ModuleType) -> Callable[[Any, int], float]:
         result = 0.0
         for _ in range(PASSES):
             for row in range(OBSERVATIONS):
-                result += infer(advance(address(rows), row * size), size, weights, work)
+                result += infer(advance(address(rows), row * size), weights, work)
                 result += load_scalar(work, action)
         return result
 

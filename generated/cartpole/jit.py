@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from numba.core import caching
+from numba.core import caching, types
 from numba.core.runtime.nrt import rtsys
 
 from . import lowering  # noqa: F401 - importing it is what makes Numba understand the words of simd.py
@@ -29,13 +29,15 @@ PACKAGE = Path(__file__).resolve().parent
 
 _njit: Any = numba.njit
 _config: Any = numba.config
+_types: Any = types
+_COMMON = {"error_model": "numpy", "no_cfunc_wrapper": True}
 
 
 def kernel(function: Function) -> Function:
     """
     Decorates a function that entry points call; when compiled, Python can't call it.
     """
-    decorated: Function = _njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    decorated: Function = _njit(**_COMMON, no_cpython_wrapper=True, _nrt=False)(function)
     return decorated
 
 
@@ -43,31 +45,31 @@ def inline(function: Function) -> Function:
     """
     Decorates a function of vectors, which becomes part of every kernel that calls it.
     """
-    decorated: Function = _njit(error_model="numpy", no_cpython_wrapper=True, forceinline=True)(function)
+    decorated: Function = _njit(error_model="numpy", no_cpython_wrapper=True, forceinline=True, _nrt=False)(function)
     return decorated
 
 
-def entry(signature: str, release_lock: bool = True, parallel: bool = False) -> Callable[[Function], Function]:
+def entry(*arguments: Any, release_lock: bool = True, parallel: bool = False) -> Callable[[Function], Function]:
     """
-    Decorates a function that Python calls with arguments of exactly these types.
+    Decorates a function that Python calls, and that returns an int.
 
     Args:
-        signature: the types, as Numba writes them.
+        arguments: the type of each argument: BUFFER for an array, NUMBER for an int.
         release_lock: let other Python threads run meanwhile; costs 30 ns.
-        parallel: split `prange` loops over threads.
+        parallel: split `prange` loops over threads, and let them allocate arrays.
     """
 
     def decorate(function: Function) -> Function:
         if _config.DISABLE_JIT:
             return _quiet(function)
-        options = {"error_model": "numpy", "no_cfunc_wrapper": True, "nogil": release_lock, "parallel": parallel}
-        compiled: Any = _njit(**options)(function)
+        compiled: Any = _njit(**_COMMON, nogil=release_lock, parallel=parallel, _nrt=parallel)(function)
         folder = _cache_folder()
         if folder is not None:
             compiled._cache = _Cache(function, folder, parallel)
-        compiled.compile(signature)
-        compiled.disable_compile()
-        decorated: Function = compiled
+        compiled.compile(_types.int64(*arguments))
+        (only,) = compiled.overloads.values()
+        # Numba's dispatcher would look at the types of the arguments first, which takes as long as a small network.
+        decorated: Function = only.entry_point
         return decorated
 
     return decorate
@@ -171,8 +173,8 @@ class _Cache(caching.FunctionCache):
         """
         The compiled function, or None where there is none that can be used.
         """
-        rtsys.initialize(target_context)
-        if self._parallel:
+        if self._parallel:  # all others do without Numba's runtime, which takes 20 ms to get ready
+            rtsys.initialize(target_context)
             target_context.refresh()
         load: Any = self._load_overload
         try:
@@ -186,7 +188,12 @@ class _Cache(caching.FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         """
         Keeps the compiled function, if the folder can be written to.
+
+        Not if it refers to Numba's runtime, as it does under NUMBA_OPT=0: where that is not ready, loading it would end
+        the process.
         """
+        if not self._parallel and "NRT_" in data.library.get_asm_str():
+            return
         save: Any = self._save_overload
         with suppress(Exception):  # it can't be written to, or what lies there is damaged
             save(sig, data)

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import act_one, predict_rows
+from .kernels import ROOM, act_one, predict_rows
 
 State = TypeVar("State")
 
@@ -91,6 +91,10 @@ def predict(
     """
     if not deterministic:
         raise NotImplementedError("this predictor does not sample: call it with deterministic=True")
+    # One observation of float32 is all that most callers ever have: it takes the way of `act`.
+    action = act_one(observation, _address)
+    if action >= 0:
+        return np.array(action, ACTION_DTYPE), state
     rows, single = _rows(observation)
     actions = np.empty(len(rows) * 1, ACTION_DTYPE)
     _run(rows, _no_scores, actions)
@@ -106,14 +110,13 @@ def act(observation: Any) -> int:
     Raises:
         ValueError: as `predict`.
     """
-    try:
-        if observation.dtype is not FLOAT32:
-            observation = _one(observation).reshape(-1)
-        action = act_one(observation, _address)
-    except (AttributeError, TypeError):  # no array, or one that Numba has no entry point for: strided, read-only
-        action = act_one(_one(observation).reshape(-1), _address)
+    action = act_one(observation, _address)
+    if action >= 0:
+        return action
+    row = _one(observation)
+    action = act_one(row.reshape(-1), _address)
     if action < 0:
-        _refuse(_one(observation))
+        _refuse(row)
     return action
 
 
@@ -146,10 +149,13 @@ def layers(observation: Any) -> dict[str, NDArray[Any]]:
 
 
 def _run(rows: NDArray[np.float32], scores: NDArray[np.float32], actions: NDArray[np.int64]) -> None:
-    run = predict_rows
     if len(rows) >= THREADS_FROM and os.getpid() == _process and numba.get_num_threads() > 1:
-        from .threads import predict_rows as run  # compiled only when needed
-    if run(rows.reshape(-1), _address, scores, actions):
+        from .threads import predict_rows as predict_threaded  # compiled only when needed
+
+        status = predict_threaded(rows, _address, scores, actions)
+    else:
+        status = predict_rows(rows.reshape(-1), _address, scores, actions, np.empty(ROOM, np.float32))
+    if status:
         _refuse(rows)
 
 
@@ -193,12 +199,12 @@ def _real(observation: Any) -> NDArray[Any]:
 
 def _packed(array: NDArray[Any]) -> NDArray[np.float32]:
     """
-    The array as float32, contiguous, aligned and writeable, as Numba's entry points take it; copied only if it is not.
+    The array as float32, contiguous and aligned, as entry points take it; copied only if it is not.
     """
     if array.dtype is not FLOAT32:
         with np.errstate(all="ignore"):  # what float32 can't hold becomes infinite, and is refused as such
             return array.astype(np.float32, order="C")
-    return array if array.flags.carray else array.copy(order="C")
+    return array if array.flags.c_contiguous and array.flags.aligned else array.copy(order="C")
 
 
 def _refuse(rows: NDArray[np.float32]) -> NoReturn:

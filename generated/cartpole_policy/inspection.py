@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from .jit import entry
 from .kernels import WEIGHTS, WORKSPACE, policy
+from .lowering import BUFFER, NUMBER
 from .simd import address, pointer
 
 LAYERS: tuple[tuple[str, int, int, str], ...] = (
@@ -18,12 +19,13 @@ LAYERS: tuple[tuple[str, int, int, str], ...] = (
 """Every value from observation to action: its name, where it begins in the workspace, its length and dtype there."""
 
 
-@entry("void(float32[::1], intp, float32[::1])")
-def fill(observation: NDArray[np.float32], weights: int, work: NDArray[np.float32]) -> None:
+@entry(BUFFER, NUMBER, BUFFER)
+def fill(observation: NDArray[np.float32], weights: int, work: NDArray[np.float32]) -> int:
     """
-    Leaves everything that is computed for one observation in the workspace.
+    Leaves everything that is computed for one observation in the workspace; 0.
     """
     policy(address(observation), pointer(weights, WEIGHTS), address(work))
+    return 0
 
 
 def layers(observation: NDArray[np.float32], weights: int) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:

@@ -7,10 +7,13 @@ and writes through pointers: into the weights, which model.bin holds, and into a
 own place.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .jit import entry, inline, kernel
+from .lowering import BUFFER, NUMBER
 from .simd import (
     LANES,
     Pointer,
@@ -18,9 +21,9 @@ from .simd import (
     address,
     advance,
     align,
+    floats,
     fma,
     is_finite,
-    keep,
     load,
     load_scalar,
     pointer,
@@ -36,6 +39,9 @@ from .simd import (
 
 WORKSPACE = 176
 """float32 that one observation needs for all values between its input and its action."""
+
+ROOM = WORKSPACE * LANES + 16
+"""float32 that a block needs, and some to begin at a whole cache line."""
 
 WEIGHTS = 4656
 """float32 in the blob of weights."""
@@ -315,12 +321,10 @@ def policy_block(weights: Pointer, work: Pointer) -> None:
 
 
 @kernel
-def infer(observation: Pointer, size: int, weights: Pointer, work: Pointer) -> int:
+def infer(observation: Pointer, weights: Pointer, work: Pointer) -> int:
     """
-    All layers for one observation of `size` values; 0, or why it is refused.
+    All layers for one observation; 0, or why it is refused.
     """
-    if size != 4:
-        return WRONG_SIZE
     if not finite(observation, 4):
         return NOT_FINITE
     policy(observation, weights, work)
@@ -403,31 +407,31 @@ def infer_rows(
     return 0 if good else OVERFLOW
 
 
-@entry("int64(float32[::1], intp, float32[::1], int64[::1])")
+@entry(BUFFER, NUMBER, BUFFER, BUFFER, BUFFER)
 def predict_rows(
     rows: NDArray[np.float32],
     weights: int,
     scores: NDArray[np.float32],
     actions: NDArray[np.int64],
+    room: NDArray[np.float32],
 ) -> int:
     """
     Actions, and scores if there is room for them, for all observations; 0, or why they are refused.
     """
-    room = np.empty(WORKSPACE * LANES + 16, np.float32)
-    work = align(address(room))
-    blob = pointer(weights, WEIGHTS)
-    count = rows.size // 4
-    status = infer_rows(0, count, address(rows), blob, scores.size > 0, address(scores), address(actions), work)
-    keep(room)
-    return status
+    count, scored = floats(rows) // 4, floats(scores) > 0
+    blob, work = pointer(weights, WEIGHTS), align(address(room))
+    return infer_rows(0, count, address(rows), blob, scored, address(scores), address(actions), work)
 
 
-@entry("int64(float32[::1], intp)", release_lock=False)
-def act_one(observation: NDArray[np.float32], weights: int) -> int:
+@entry(BUFFER, NUMBER, release_lock=False)
+def act_one(observation: Any, weights: int) -> int:
     """
     The action for one observation; below 0, why it is refused.
     """
+    if floats(observation) != 4:
+        return WRONG_SIZE
     work = workspace(WORKSPACE)
-    status = infer(address(observation), observation.size, pointer(weights, WEIGHTS), work)
-    action = int(load_scalar(advance(work, 160), 0))
-    return action if status == 0 else status
+    status = infer(address(observation), pointer(weights, WEIGHTS), work)
+    if status != 0:
+        return status
+    return int(load_scalar(advance(work, 160), 0))

@@ -25,6 +25,15 @@ Mask: TypeAlias = NDArray[np.bool_]
 """LANES truth values."""
 
 
+def floats(array: Any) -> int:
+    """
+    How many float32 an object holds in one contiguous row; -1 if that is not what it is.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.ndim != 1:
+        return -1
+    return array.size if array.flags.c_contiguous else -1
+
+
 def address(array: NDArray[Any]) -> Pointer:
     """
     Where a contiguous array of float32, float64 or int64 begins.

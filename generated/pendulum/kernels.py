@@ -7,10 +7,13 @@ and writes through pointers: into the weights, which model.bin holds, and into a
 own place.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .jit import entry, inline, kernel
+from .lowering import BUFFER, NUMBER
 from .simd import (
     LANES,
     Pointer,
@@ -18,9 +21,9 @@ from .simd import (
     address,
     advance,
     align,
+    floats,
     fma,
     is_finite,
-    keep,
     load,
     load_scalar,
     pointer,
@@ -35,6 +38,9 @@ from .simd import (
 
 WORKSPACE = 128
 """float32 that one observation needs for all values between its input and its action."""
+
+ROOM = WORKSPACE * LANES + 16
+"""float32 that a block needs, and some to begin at a whole cache line."""
 
 WEIGHTS = 1328
 """float32 in the blob of weights."""
@@ -331,12 +337,10 @@ def policy_block(weights: Pointer, work: Pointer) -> None:
 
 
 @kernel
-def infer(observation: Pointer, size: int, weights: Pointer, work: Pointer) -> int:
+def infer(observation: Pointer, weights: Pointer, work: Pointer) -> int:
     """
-    All layers for one observation of `size` values; 0, or why it is refused.
+    All layers for one observation; 0, or why it is refused.
     """
-    if size != 3:
-        return WRONG_SIZE
     if not finite(observation, 3):
         return NOT_FINITE
     policy(observation, weights, work)
@@ -419,32 +423,35 @@ def infer_rows(
     return 0 if good else OVERFLOW
 
 
-@entry("int64(float32[::1], intp, float32[::1], float32[::1])")
+@entry(BUFFER, NUMBER, BUFFER, BUFFER, BUFFER)
 def predict_rows(
     rows: NDArray[np.float32],
     weights: int,
     scores: NDArray[np.float32],
     actions: NDArray[np.float32],
+    room: NDArray[np.float32],
 ) -> int:
     """
     Actions, and scores if there is room for them, for all observations; 0, or why they are refused.
     """
-    room = np.empty(WORKSPACE * LANES + 16, np.float32)
-    work = align(address(room))
-    blob = pointer(weights, WEIGHTS)
-    count = rows.size // 3
-    status = infer_rows(0, count, address(rows), blob, scores.size > 0, address(scores), address(actions), work)
-    keep(room)
-    return status
+    count, scored = floats(rows) // 3, floats(scores) > 0
+    blob, work = pointer(weights, WEIGHTS), align(address(room))
+    return infer_rows(0, count, address(rows), blob, scored, address(scores), address(actions), work)
 
 
-@entry("int64(float32[::1], intp, float32[::1])", release_lock=False)
-def act_one(observation: NDArray[np.float32], weights: int, actions: NDArray[np.float32]) -> int:
+@entry(BUFFER, NUMBER, BUFFER, release_lock=False)
+def act_one(
+    observation: Any,
+    weights: int,
+    actions: NDArray[np.float32],
+) -> int:
     """
     Writes the action for one observation; 0, or why it is refused.
     """
+    if floats(observation) != 3:
+        return WRONG_SIZE
     work = workspace(WORKSPACE)
-    status = infer(address(observation), observation.size, pointer(weights, WEIGHTS), work)
+    status = infer(address(observation), pointer(weights, WEIGHTS), work)
     action, result = advance(work, 112), address(actions)
     for i in range(1):
         store_scalar(result, i, load_scalar(action, i))

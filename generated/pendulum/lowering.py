@@ -22,6 +22,7 @@ from .simd import (
     advance,
     align,
     exponent,
+    floats,
     fma,
     head,
     is_finite,
@@ -77,6 +78,72 @@ class _RegisterModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         start: Any = super().__init__
         start(manager, kind, _VECTOR if kind == _vector else ir.VectorType(ir.IntType(1), LANES))
+
+
+class _Buffer(types.Type):
+    """
+    A Python object that shows its memory through the buffer protocol: an array.
+    """
+
+
+BUFFER = _Buffer("buffer")
+"""
+What an entry point takes: the address of the object's memory, and how many float32 it holds.
+
+Numba's own arrays would do as well. But to take them costs twice as much per call, and some 40 ms at import: for the
+reference counting and the allocation, which kernels have no use for.
+"""
+
+NUMBER = _types.intp
+"""What an entry point takes as an int."""
+
+_BYTES = _cgutils.voidptr_t
+_VIEW = ir.LiteralStructType([_BYTES, _BYTES, _LONG, _LONG, _INT, _INT, _BYTES, _BYTES, _BYTES, _BYTES, _BYTES])
+"""Py_buffer: buf, obj, len, itemsize, readonly, ndim, format, shape, strides, suboffsets, internal."""
+_CONTIGUOUS_WITH_FORMAT = 0x0008 | 0x0004
+"""PyBUF_ND, which without strides means contiguous, and PyBUF_FORMAT."""
+
+
+@register_model(_Buffer)
+class _BufferModel(models.StructModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        start: Any = super().__init__
+        start(manager, kind, [("data", _pointer), ("count", _types.intp)])
+
+
+def _unbox(kind: Any, python_object: Any, wrapper: Any) -> Any:
+    """
+    Any object is taken; one that is no contiguous row of float32 has the count -1.
+    """
+    builder = wrapper.builder
+    view = _cgutils.alloca_once_value(builder, ir.Constant(_VIEW, None))
+
+    def field(place: int) -> Any:
+        return builder.load(_cgutils.gep_inbounds(builder, view, 0, place))
+
+    flags = ir.Constant(_INT, _CONTIGUOUS_WITH_FORMAT)
+    failed = _call(builder, "PyObject_GetBuffer", _INT, python_object, view, flags)
+    value = _cgutils.create_struct_proxy(kind)(wrapper.context, builder)
+    value.data, value.count = ir.Constant(_FLOAT.as_pointer(), None), ir.Constant(_LONG, -1)
+    with builder.if_else(builder.icmp_signed("==", failed, ir.Constant(_INT, 0))) as (given, refused):
+        with given:
+            # The format of native float32 is "f", and nothing after it.
+            letters = builder.load(builder.bitcast(field(6), ir.IntType(16).as_pointer()), align=1)
+            is_float = builder.icmp_unsigned("==", letters, ir.Constant(letters.type, ord("f")))
+            is_row = builder.icmp_signed("==", field(5), ir.Constant(_INT, 1))
+            count = builder.lshr(field(2), ir.Constant(_LONG, 2))
+            value.data = builder.bitcast(field(0), _FLOAT.as_pointer())
+            value.count = builder.select(builder.and_(is_float, is_row), count, ir.Constant(_LONG, -1))
+        with refused:
+            wrapper.pyapi.err_clear()
+
+    def release() -> None:
+        _call(builder, "PyBuffer_Release", ir.VoidType(), view)
+
+    return _extending.NativeValue(value._getvalue(), cleanup=release)
+
+
+_extending.unbox(_Buffer)(_unbox)
 
 
 def _word(function: Any, result: Any, *arguments: Any) -> Callable[[Emit], Emit]:
@@ -186,11 +253,19 @@ def _(builder: Any, count: Any) -> Any:
     return room
 
 
-for _kind in (_types.float32, _types.float64, _types.int64):
+@_word(floats, _types.intp, BUFFER)
+def _(builder: Any, buffer: Any) -> Any:
+    return builder.extract_value(buffer, 1)
 
-    @_word(address, _pointer, _types.Array(_kind, 1, "C"))
-    def _(builder: Any, array: Any) -> Any:
-        return builder.bitcast(builder.extract_value(array, _DATA), _FLOAT.as_pointer())
+
+@_word(address, _pointer, BUFFER)
+def _(builder: Any, buffer: Any) -> Any:
+    return builder.extract_value(buffer, 0)
+
+
+@_word(address, _pointer, _array)
+def _(builder: Any, array: Any) -> Any:
+    return builder.bitcast(builder.extract_value(array, _DATA), _FLOAT.as_pointer())
 
 
 @_word(keep, _types.void, _array)

@@ -72,31 +72,34 @@ HARNESS = """
 import numpy as np
 
 from .jit import entry, inline
+from .lowering import BUFFER
 from .simd import *
 {functions}
 
-@entry("void(float32[::1], float32[::1])")
+@entry(BUFFER, BUFFER)
 def apply(inputs, outputs):
     source, target = address(inputs), address(outputs)
-    for i in range(0, inputs.size, LANES):
+    for i in range(0, floats(inputs), LANES):
         x = load(source, i)
         place = i
 {applied}
+    return 0
 
-@entry("void(float32[::1], float32[::1], float32[::1], intp[::1], float32[::1])")
+@entry(BUFFER, BUFFER, BUFFER, BUFFER, BUFFER)
 def speak(first, second, third, counts, outputs):
     target = address(outputs)
     place = 0
-    for i in range(0, first.size, LANES):
+    for i in range(0, floats(first), LANES):
         a, b, c = load(address(first), i), load(address(second), i), load(address(third), i)
         scalar = load_scalar(address(first), i)
-        count = counts[i]
+        count = int(load_scalar(address(counts), i))
 {spoken}
         for value in (total(a), load_scalar(advance(address(first), i), LANES - 1)):
             store_scalar(target, place, value)
             place += 1
         store_scalar(target, place, np.float32(1) if is_finite(a) else np.float32(0))
         place += 1
+    return 0
 """
 WORDS = (
     "a",
@@ -139,7 +142,7 @@ def harness() -> str:
     applied, spoken = [], []
     for name, function in FUNCTIONS.items():
         call = ", ".join(["x", *map(repr, function.arguments)])
-        applied += [f"        store(target, place, {name}({call}))", "        place += inputs.size"]
+        applied += [f"        store(target, place, {name}({call}))", "        place += floats(inputs)"]
     for word in WORDS:
         spoken += [f"        store(target, place, {word})", "        place += LANES"]
     return HARNESS.format(
@@ -292,7 +295,7 @@ def test_words_in_plain_python_are_the_same(modules, lanes):
     hard = np.tile(np.array([[1 + 2**-12], [1 + 2**-12], [2**-60]], np.float32), (1, 64))
     hard[2, ::2] *= -1
     operands = tuple(np.concatenate([scattered, usual, hard], axis=1))
-    counts = np.arange(operands[0].size) % 254
+    counts = (np.arange(operands[0].size) % 254).astype(np.float32)
     one, other = (speak(module, operands, counts, lanes) for module in modules)
     labels = [word for word in WORDS for _ in range(lanes)] + ["total(a)", "the last lane of a", "is_finite(a)"]
     wrong = np.argwhere(~same(one, other))

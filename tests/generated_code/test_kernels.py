@@ -168,10 +168,12 @@ def test_threads_give_what_one_thread_gives(mixed, monkeypatch):
     importlib.import_module(".threads", module.__name__)  # which one processor alone does not need
     for count in (len(rows), 1, mixed.lanes, 4097):
         results = []
-        for run in (module.threads.predict_chunks, module.kernels.predict_rows):
+        for room in ((), (np.empty(module.kernels.ROOM, np.float32),)):
             scores = np.full(count * module.predictor.SCORES, np.nan, np.float32)
             actions = np.full(count * 7, np.nan, module.predictor.ACTION_DTYPE)
-            assert run(rows[:count].reshape(-1), module.predictor._address, scores, actions) == 0
+            run = module.kernels.predict_rows if room else module.threads.predict_rows
+            source = rows[:count].reshape(-1) if room else rows[:count]
+            assert run(source, module.predictor._address, scores, actions, *room) == 0
             results.append((scores, actions))
         for scores, actions in results[1:]:
             assert scores.tobytes() == results[0][0].tobytes()
