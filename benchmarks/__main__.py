@@ -27,7 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=list(TABLES), metavar="NAME", help="|".join(TABLES))
     chosen = parser.parse_args(arguments)
 
-    logging.disable(logging.WARNING)  # the peers' advice
     system = machine()
     print(describe(system))
     tables: list[Table] = []
@@ -54,4 +53,5 @@ def tables_of(name: str, bench: Bench, quick: bool) -> list[Table]:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # the peers' advice
     sys.exit(main())

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.contest import Effort, Timing
-from benchmarks.report import Row, Table
+from benchmarks.report import Row, Table, duration
 from benchmarks.subjects import CARTPOLE, ROOT, Bench
 
 IMPORT = """
@@ -31,7 +31,7 @@ print(json.dumps([b - a for a, b in zip(times, times[1:])] + [numba_imported]))
 """
 STAGES = (
     ("import cartpole", "beyond numpy and numba, warm cache"),
-    ("first act", "includes what Numba puts off"),
+    ("first act", ""),
     ("second act", ""),
     ("first predict", ""),
     ("import numba", "for comparison"),
@@ -74,7 +74,7 @@ def build_time(bench: Bench, effort: Effort) -> list[Table]:
 
 
 def _row(timing: Timing) -> Row:
-    spread = f"{min(timing.rounds) * 1e3:.3g} to {max(timing.rounds) * 1e3:.3g} ms in {len(timing.rounds)} processes"
+    spread = f"{duration(min(timing.rounds))} to {duration(max(timing.rounds))} in {len(timing.rounds)} processes"
     return Row(timing.name, timing.median, note=f"{timing.note}; {spread}" if timing.note else spread)
 
 

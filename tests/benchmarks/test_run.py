@@ -1,0 +1,45 @@
+"""
+The command prints what it is asked for.
+"""
+
+import json
+import sys
+
+import pytest
+
+from benchmarks.__main__ import main, tables_of
+from benchmarks.subjects import Bench
+from benchmarks.tables import TABLES
+
+
+@pytest.mark.slow
+def test_a_quick_run_of_one_table(tmp_path, capsys):
+    file = tmp_path / "result.json"
+    assert main(["--quick", "--only", "kernel", "--json", str(file)]) == 0
+    text = capsys.readouterr().out
+    assert "processor: " in text
+    assert "| policyc kernel " in text
+    content = json.loads(file.read_text())
+    assert content["quick"] is True
+    assert {"processor", "cores", "Python", "numba", "torch", "onnxruntime", "openvino"} <= content["machine"].keys()
+    (table,) = content["tables"]
+    peak, kernel = table["rows"]
+    assert kernel["ratio"] == pytest.approx(kernel["seconds"] / peak["seconds"])
+    assert 0.9 < kernel["ratio"] < 100  # nothing is faster than the peak
+    assert 1e-8 < kernel["seconds"] < 1e-4
+
+
+def test_a_table_that_can_not_be_made_here(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
+    (table,) = tables_of("actor", Bench(tmp_path), quick=True)
+    (row,) = table.rows
+    assert row.note == "not installed: stable_baselines3"
+    assert row.seconds is None
+
+
+def test_unknown_tables_are_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--only", "nothing"])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert all(name in said for name in TABLES)
