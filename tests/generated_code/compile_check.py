@@ -161,7 +161,7 @@ def check(package: Path, *, sources: Path = ROOT / "model", goldens: Path = ROOT
         manifest = json.loads((package / "manifest.json").read_text(encoding="utf-8"))
         source = sources / Path(manifest["source"]["file"]).name
         # JSON has lists where the options have tuples.
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in manifest["options"].items()}
+        options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in manifest["options"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"manifest.json: can't be read as one: {error!r}"]
     if not source.is_file():
