@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.contest import Contestant, Effort, Missing, Timing, compete, ratio
+from benchmarks.contest import PROCESSOR, Clock, Contestant, Effort, Missing, Timing, compete, ratio
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 COLUMNS = ("who", "time", "ratio", "ratio in half of the rounds", "note")
@@ -64,11 +64,18 @@ class Table:
         return asdict(self)
 
 
-def measured(name: str, title: str, entrants: Sequence[Contestant | Missing], effort: Effort, reach: str = "") -> Table:
+def measured(
+    name: str,
+    title: str,
+    entrants: Sequence[Contestant | Missing],
+    effort: Effort,
+    reach: str = "",
+    clock: Clock = PROCESSOR,
+) -> Table:
     """
     The table of a contest; who is missing comes last, with the reason.
     """
-    timings = compete([one for one in entrants if isinstance(one, Contestant)], effort)
+    timings = compete([one for one in entrants if isinstance(one, Contestant)], effort, clock)
     absent = tuple(Row(one.name, note=one.reason) for one in entrants if isinstance(one, Missing))
     return Table(name, title, (*rows_of(timings), *absent), reach)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks import peers
-from benchmarks.contest import Contestant, Effort, Missing
+from benchmarks.contest import PROCESSOR, WALL, Contestant, Effort, Missing
 from benchmarks.kernel import kernel
 from benchmarks.peers import Work
 from benchmarks.report import Table, measured
@@ -76,7 +76,11 @@ def _batches(
             mine = Contestant("policyc predict", lambda rows: subject.predictor.predict(rows)[0], work.rows)
             entrants = [peers.checked(mine, work), *_others(subject, algorithm, work), *peers.enter(work, bare)]
             noun = "one thread" if count == 1 else f"{count} threads"
-            tables.append(measured(f"{name}-{count}", f"{title}, {noun}", entrants, effort, reach))
+            tables.append(
+                measured(
+                    f"{name}-{count}", f"{title}, {noun}", entrants, effort, reach, PROCESSOR if count == 1 else WALL
+                )
+            )
     return tables
 
 
