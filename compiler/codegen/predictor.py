@@ -154,7 +154,7 @@ def predictor_view(
         checks=options.nonfinite == "raise",
         workspace=plan.words,
         weights=encoded.blob_size // 4,
-        least_block=max(2, options.lanes * 5 // 8),
+        least_block=min(options.lanes, max(2, options.lanes * 5 // 8)),
         threads_from=max(2 * chunk, PARALLEL_WORK // max(work, 1)),
         chunk=chunk,
         steps=[one for one, _ in steps],
