@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from compiler.errors import CheckpointError
+from compiler.errors import CheckpointError, UnsupportedError
 from compiler.frontends.sb3.policy_file import read_policy_file
 from compiler.frontends.sb3.policy_zip import read_zip
 from compiler.ir import Model
@@ -48,6 +48,8 @@ def _reader(data: memoryview, path: Path) -> Reader | None:
     names = Archive.open(data, str(path)).names
     if "data" in names or "policy.pth" in names:
         return read_zip
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise UnsupportedError(str(path), f"is a TorchScript archive, which this version does not compile; {EXPECTED}")
     if any(name.endswith("/data.pkl") for name in names):
         return read_policy_file
     return None
