@@ -127,8 +127,10 @@ def _unbox(kind: Any, python_object: Any, wrapper: Any) -> Any:
     value.data, value.count = ir.Constant(_FLOAT.as_pointer(), None), ir.Constant(_LONG, -1)
     with builder.if_else(builder.icmp_signed("==", failed, ir.Constant(_INT, 0))) as (given, refused):
         with given:
-            # The format of native float32 is "f", and nothing after it.
-            letters = builder.load(builder.bitcast(field(6), ir.IntType(16).as_pointer()), align=1)
+            # The format of native float32 is "f", and nothing after it. No format at all means bytes.
+            none = _cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(16), 0))
+            written = builder.bitcast(field(6), ir.IntType(16).as_pointer())
+            letters = builder.load(builder.select(_cgutils.is_null(builder, written), none, written), align=1)
             is_float = builder.icmp_unsigned("==", letters, ir.Constant(letters.type, ord("f")))
             is_row = builder.icmp_signed("==", field(5), ir.Constant(_INT, 1))
             count = builder.lshr(field(2), ir.Constant(_LONG, 2))

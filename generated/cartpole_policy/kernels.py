@@ -418,6 +418,8 @@ def predict_rows(
     """
     Actions, and scores if there is room for them, for all observations; 0, or why they are refused.
     """
+    if floats(rows) < 0:
+        return WRONG_SIZE
     count, scored = floats(rows) // 4, floats(scores) > 0
     blob, work = pointer(weights, WEIGHTS), align(address(room))
     return infer_rows(0, count, address(rows), blob, scored, address(scores), address(actions), work)
