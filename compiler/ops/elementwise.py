@@ -70,7 +70,7 @@ ROWS = (
     _row(
         "celu",
         "nn.CELU",
-        lambda x, alpha: np.maximum(x, 0) + alpha * np.expm1(np.minimum(x / alpha, 0)),
+        lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha)),
         alpha=1.0,
     ),
     _row("divide", "x / divisor", lambda x, divisor: x / divisor, divisor=float),

@@ -29,6 +29,7 @@ CASES = {
     "AlphaDropout": nn.AlphaDropout(),
     "CELU": nn.CELU(),
     "CELU(2.5)": nn.CELU(2.5),
+    "CELU(-0.5)": nn.CELU(-0.5),
     "Dropout(0.9)": nn.Dropout(0.9),
     "ELU": nn.ELU(),
     "ELU(alpha=0.3)": nn.ELU(alpha=0.3),
