@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from compiler.errors import ModelFileError, PolicycError, quote
-from compiler.ir import ROLES, Box, Dict, Discrete, Model, MultiBinary, MultiDiscrete, Node, Space
+from compiler.ir import ROLES, SAMPLINGS, Box, Dict, Discrete, Model, MultiBinary, MultiDiscrete, Node, Sampling, Space
 from compiler.ops import OPS, TensorType
 
 MAXIMUM_RANK = 8
@@ -52,6 +52,16 @@ def _findings_between(model: Model) -> Iterator[str]:
     if model.policy is not None:
         yield from _space_findings("observation space", model.policy.observation_space)
         yield from _space_findings("action space", model.policy.action_space)
+        yield from _sampling_findings(model.policy.sampling)
+
+
+def _sampling_findings(sampling: Sampling | None) -> Iterator[str]:
+    if sampling is None:
+        return
+    if sampling.kind not in SAMPLINGS:
+        yield f"the policy draws its action in the unknown way {quote(sampling.kind)}"
+    if not 0 <= sampling.epsilon <= 1:
+        yield f"the probability of a random action is {sampling.epsilon}, which is not between 0 and 1"
 
 
 def _space_findings(where: str, space: Space) -> Iterator[str]:

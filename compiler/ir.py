@@ -16,6 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 BATCH = "batch"
+OBSERVATION = "observation"
+"""The input of a policy; of a Dict observation, one input for each part: `observation.KEY`."""
+ACTION_MASKS = "action_masks"
+"""The input that says which choices are allowed: bool (batch, choices)."""
+EPISODE_STARTS = "episode_starts"
+"""The input of a policy with states that says where an episode begins: float32 (batch,), 1 or 0."""
 
 Dimension: TypeAlias = int | str
 Shape: TypeAlias = tuple[Dimension, ...]
@@ -201,9 +207,10 @@ class Output:
     """One of `ROLES`."""
 
 
-ROLES = ("action", "scores", "value", "output")
+ROLES = ("action", "scores", "value", "output", "distribution")
 """
-`action`: what `predict` returns; `scores`: what it is chosen from; `value`: a critic's estimate; `output`: the rest.
+`action`: what `predict` returns; `scores`: what it is chosen from; `value`: a critic's estimate; `distribution`: what
+drawing an action needs besides the scores; `output`: the rest.
 """
 
 
@@ -219,16 +226,55 @@ class State:
     initial: str
 
 
+SAMPLINGS = ("categorical", "bernoulli", "gaussian", "state_dependent", "epsilon_greedy")
+"""
+How an action is drawn, from the output `scores` and those of the role `distribution`:
+
+`categorical`: from the softmax of the logits, choice by choice; `bernoulli`: from the sigmoid of the logits;
+`gaussian`: the mean plus `std`, (actions,) or (batch, actions), times noise; `state_dependent`, SB3's gSDE: the mean
+plus `latent` (batch, n) times a matrix of noise whose standard deviations are `noise_std` (n, actions);
+`epsilon_greedy`: now and then any action of the space, else the best.
+"""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """
+    How a policy draws its action where it is not asked for the best.
+    """
+
+    kind: str
+    """One of `SAMPLINGS`."""
+    squash: bool = False
+    """Whether what is drawn goes through tanh and is rescaled to the action space; otherwise it is clipped to it."""
+    epsilon: float = 0.0
+    """The probability of a random action, for `epsilon_greedy`."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """
     What makes a model a policy: the spaces between which `predict` works.
+
+    The model's inputs are the parts of the observation space in order, then `ACTION_MASKS` if the policy takes masks,
+    then `EPISODE_STARTS` if it has states.
     """
 
     kind: str
     """The policy class of the source, for humans: `ActorCriticPolicy`."""
     observation_space: Space
     action_space: Space
+    sampling: Sampling | None = None
+    """None: the policy never draws, it always gives its best action."""
+
+    @property
+    def parts(self) -> tuple[tuple[str, Space], ...]:
+        """
+        The inputs that make one observation, by the names of their tensors, in order.
+        """
+        if isinstance(self.observation_space, Dict):
+            return tuple((f"{OBSERVATION}.{key}", part) for key, part in self.observation_space.spaces)
+        return ((OBSERVATION, self.observation_space),)
 
 
 @dataclass(frozen=True)
@@ -247,6 +293,8 @@ class Origin:
     """What wrote it, where the file says so: `("stable_baselines3", "2.9.2")`."""
     assumptions: tuple[str, ...] = ()
     """What the file does not say and was filled in by SB3's default, one sentence each."""
+    vecnormalize: str = ""
+    """Hexadecimal digest of the VecNormalize file whose statistics observations are normalised by; empty if none."""
 
 
 @dataclass(frozen=True)
@@ -322,6 +370,8 @@ def _lines(model: Model) -> Iterator[str]:
         yield f"  policy {model.policy.kind!a}"
         yield f"  observation {_space_text(model.policy.observation_space)}"
         yield f"  action {_space_text(model.policy.action_space)}"
+        if model.policy.sampling is not None:
+            yield f"  {model.policy.sampling}"
     for name in model.inputs:
         yield f"  input {_tensor_text(model.tensors[name])}"
     for tensor in model.constants():

@@ -28,6 +28,8 @@ class BuildOptions:
     """float32 values per SIMD register that kernels are written for: 16 (AVX-512; split in two elsewhere), 8, 4, 1."""
     verify_observations: int = 1000
     """How many random observations the build compares, besides the special ones."""
+    with_value: bool = False
+    """Compile the value network as well: `value(observation)` gives the critic's estimate."""
     activation: str | None = None
     """For a bare policy.pth: the activation between layers, as torch.nn names it: `Tanh`, `ReLU`, `LeakyReLU(0.2)`."""
     observation_shape: tuple[int, ...] | None = None

@@ -69,7 +69,8 @@ struct Model {
   # this list.
 
   inputs @7 :List(UInt32);
-  # The tensors that the caller gives, in the order of arguments.
+  # The tensors that the caller gives, in the order of arguments. Of a policy: "observation" or, for each part of a dict
+  # space, "observation.KEY"; then "action_masks" if it takes masks; then "episode_starts" if it has states.
 
   nodes @8 :List(Node);
   # The operations, in an order in which they can be computed.
@@ -213,6 +214,8 @@ enum Role {
   # A critic's estimate.
   output @3;
   # Anything else.
+  distribution @4;
+  # What drawing an action needs besides the scores: "std", "latent", "noise_std".
 }
 
 struct Output {
@@ -236,6 +239,30 @@ struct Policy {
   # The policy class of the source, for humans: "ActorCriticPolicy".
   observationSpace @1 :Space;
   actionSpace @2 :Space;
+
+  sampling @3 :Sampling;
+  # Null if the policy never draws its action.
+
+  struct Sampling {
+    kind @0 :Kind;
+    squash @1 :Bool;
+    # Whether what is drawn goes through tanh and is rescaled to the action space; otherwise it is clipped to it.
+    epsilon @2 :Float64;
+    # The probability of a random action, for epsilonGreedy.
+
+    enum Kind {
+      categorical @0;
+      # From the softmax of the logits, choice by choice.
+      bernoulli @1;
+      # From the sigmoid of the logits.
+      gaussian @2;
+      # The scores plus the output "std", (actions,) or (batch, actions), times noise.
+      stateDependent @3;
+      # The scores plus the output "latent" (batch, n) times noise whose deviations are "noise_std" (n, actions).
+      epsilonGreedy @4;
+      # Now and then any action of the space, else the best.
+    }
+  }
 }
 
 struct Origin {
@@ -255,6 +282,9 @@ struct Origin {
 
   assumptions @4 :List(Text);
   # What the source does not say and was filled in by Stable-Baselines3's default, one sentence each.
+
+  vecnormalize @5 :Text;
+  # SHA-256 of the file of observation statistics that is compiled in, hexadecimal; empty if there is none.
 
   struct Version {
     name @0 :Text;

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from compiler.errors import quote
 from compiler.ir import (
     ROLES,
+    SAMPLINGS,
     Attribute,
     Box,
     Dict,
@@ -26,6 +27,7 @@ from compiler.ir import (
     Origin,
     Output,
     Policy,
+    Sampling,
     Space,
     State,
     Tensor,
@@ -113,7 +115,8 @@ class Reader(Bounded):
 
     def _origin(self, entry: Any) -> Origin:
         versions = tuple((item.name, item.version) for item in self._walk(entry.versions))
-        return Origin(entry.file, entry.sha256, entry.format, versions, tuple(self._walk(entry.assumptions)))
+        assumptions = tuple(self._walk(entry.assumptions))
+        return Origin(entry.file, entry.sha256, entry.format, versions, assumptions, entry.vecnormalize)
 
     def _tensor(self, entry: Any) -> Tensor:
         name, dtype = entry.name, DType(self._enumerant(entry.dtype, DTYPES, "dtype"))
@@ -170,7 +173,11 @@ class Reader(Bounded):
         return State(entry.name, *map(self._reference, (entry.input, entry.output, entry.initial)))
 
     def _policy(self, entry: Any) -> Policy:
-        return Policy(entry.kind, self._space(entry.observationSpace), self._space(entry.actionSpace))
+        spaces = self._space(entry.observationSpace), self._space(entry.actionSpace)
+        return Policy(entry.kind, *spaces, self._sampling(entry.sampling) if entry._has("sampling") else None)
+
+    def _sampling(self, entry: Any) -> Sampling:
+        return Sampling(self._enumerant(entry.kind, SAMPLINGS, "sampling"), entry.squash, entry.epsilon)
 
     def _space(self, entry: Any, depth: int = 0) -> Space:
         match self._kind(entry, "a space"):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from compiler.errors import quote
 from compiler.ir import (
+    SAMPLINGS,
     Attribute,
     Box,
     Dict,
@@ -116,6 +117,7 @@ class Writer(Bounded):
         for version, (name, text) in self._entries(entry, "versions", origin.versions):
             version.name, version.version = name, text
         self._plain(entry, "assumptions", origin.assumptions)
+        entry.vecnormalize = origin.vecnormalize
 
     def _tensor(self, entry: Any, tensor: Tensor) -> None:
         entry.name, entry.dtype = tensor.name, tensor.dtype.value
@@ -174,6 +176,10 @@ class Writer(Bounded):
         entry.kind = policy.kind
         self._space(entry.init("observationSpace"), policy.observation_space)
         self._space(entry.init("actionSpace"), policy.action_space)
+        if policy.sampling is not None:
+            sampling = entry.init("sampling")
+            sampling.kind = SAMPLINGS.index(policy.sampling.kind)
+            sampling.squash, sampling.epsilon = policy.sampling.squash, policy.sampling.epsilon
 
     def _space(self, entry: Any, space: Space, depth: int = 0) -> None:
         match space:

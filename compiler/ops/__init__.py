@@ -4,9 +4,11 @@ The op table: one row for each op that a model may hold, one file for each famil
 `docs/adding-an-op.md` has the recipe.
 """
 
-from compiler.ops import dense, elementwise, heads, shapes
+from compiler.ops import choices, convolution, dense, elementwise, heads, normalization, recurrent, shapes
 from compiler.ops.table import Array, Attributes, Op, TensorType
 
-OPS: dict[str, Op] = {row.name: row for family in (shapes, dense, elementwise, heads) for row in family.ROWS}
+FAMILIES = (shapes, dense, convolution, recurrent, normalization, elementwise, choices, heads)
+
+OPS: dict[str, Op] = {row.name: row for family in FAMILIES for row in family.ROWS}
 
 __all__ = ["OPS", "Array", "Attributes", "Op", "TensorType"]

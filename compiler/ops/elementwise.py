@@ -27,7 +27,10 @@ def _softplus(x: Array, beta: float, threshold: float) -> Array:
     return np.where(x * beta > threshold, x, np.logaddexp(0, x * beta) / beta)
 
 
-def _sigmoid(x: Array) -> Array:
+def sigmoid(x: Array) -> Array:
+    """
+    The logistic function, without overflow.
+    """
     small = np.exp(-np.abs(x))
     result: Array = np.where(x >= 0, 1, small) / (1 + small)
     return result
@@ -75,6 +78,7 @@ ROWS = (
     ),
     _row("divide", "x / divisor", lambda x, divisor: x / divisor, divisor=float),
     _row("elu", "nn.ELU", _elu, alpha=1.0),
+    _row("exp", "torch.exp", np.exp),
     _row("gelu", "nn.GELU", _gelu, approximate="none"),
     _row("hardshrink", "nn.Hardshrink", lambda x, lambd: np.where(np.abs(x) <= lambd, 0, x), lambd=0.5),
     _row("hardsigmoid", "nn.Hardsigmoid", lambda x: np.clip(x + 3, 0, 6) / 6),
@@ -90,8 +94,8 @@ ROWS = (
     _row("mish", "nn.Mish", lambda x: x * np.tanh(np.logaddexp(0, x))),
     _row("relu", "nn.ReLU", lambda x: np.where(x < 0, 0, x)),
     _row("selu", "nn.SELU", lambda x: SELU_SCALE * _elu(x, SELU_ALPHA)),
-    _row("sigmoid", "nn.Sigmoid", _sigmoid),
-    _row("silu", "nn.SiLU", lambda x: x * _sigmoid(x)),
+    _row("sigmoid", "nn.Sigmoid", sigmoid),
+    _row("silu", "nn.SiLU", lambda x: x * sigmoid(x)),
     _row("softplus", "nn.Softplus", _softplus, beta=1.0, threshold=20.0),
     _row(
         "softshrink",

@@ -1,5 +1,5 @@
 """
-What stands between a network's last layer and an action: softmax, argmax, clipping, rescaling.
+What stands between a network's last layer and an action that is not a choice: rounding, clipping, rescaling, means.
 """
 
 from collections.abc import Sequence
@@ -7,31 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from compiler.ir import DType, Tensor
-from compiler.ops.table import Array, Attributes, Op, TensorType, need_float, need_rows, refuse
-
-
-def _softmax_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
-    need_float("softmax", inputs[0])
-    need_rows("softmax", inputs[0])
-    return TensorType.of(inputs[0])
-
-
-def _softmax(x: Array, scale: float) -> Array:
-    raised = np.exp(scale * x - np.max(scale * x, axis=1, keepdims=True))
-    result: Array = raised / raised.sum(axis=1, keepdims=True)
-    return result
-
-
-def _log_softmax(x: Array) -> Array:
-    shifted = x - np.max(x, axis=1, keepdims=True)
-    result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result
-
-
-def _argmax_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
-    need_float("argmax", inputs[0])
-    need_rows("argmax", inputs[0])
-    return TensorType(DType.INT64, inputs[0].shape[:1])
+from compiler.ops.table import Array, Attributes, Op, TensorType, need_float, need_rows, refuse, same_type
 
 
 def _with_bounds(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
@@ -43,29 +19,20 @@ def _with_bounds(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType
     return TensorType(DType(np.result_type(np.float32, low.dtype.numpy).name), source.shape)
 
 
+def _quantile_mean_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
+    need_float("quantile_mean", inputs[0])
+    features, quantiles = need_rows("quantile_mean", inputs[0]), attributes["quantiles"]
+    if not isinstance(quantiles, int) or quantiles < 1 or features % quantiles:
+        refuse("quantile_mean", f"{features} features are not {quantiles} quantiles of as many actions")
+    return TensorType(DType.FLOAT32, (inputs[0].shape[0], features // quantiles))
+
+
+def _quantile_mean(x: Array, quantiles: int) -> Array:
+    result: Array = x.reshape(len(x), quantiles, -1).mean(axis=1)
+    return result
+
+
 ROWS = (
-    Op(
-        name="softmax",
-        summary="nn.Softmax, nn.Softmin over the features: softmax(scale * x)",
-        result=_softmax_result,
-        reference=_softmax,
-        attributes={"scale": 1.0},
-        template="softmax",
-    ),
-    Op(
-        name="log_softmax",
-        summary="nn.LogSoftmax over the features",
-        result=_softmax_result,
-        reference=_log_softmax,
-        template="log_softmax",
-    ),
-    Op(
-        name="argmax",
-        summary="torch.argmax over the features: the first largest, NaN counting as largest",
-        result=_argmax_result,
-        reference=lambda x: np.argmax(x, axis=1),
-        template="argmax",
-    ),
     Op(
         name="clip",
         summary="numpy.clip to [low, high], in the dtype that NumPy promotes float32 and the bounds to",
@@ -81,5 +48,20 @@ ROWS = (
         reference=lambda x, low, high: low + 0.5 * (x + 1.0) * (high - low),
         arity=3,
         template="rescale",
+    ),
+    Op(
+        name="bernoulli_mode",
+        summary="torch.round(torch.sigmoid(x)): 1 for positive logits, 0 for others, as floats",
+        result=same_type("bernoulli_mode"),
+        reference=lambda x: np.where(np.isnan(x), x, np.where(x > 0, 1.0, 0.0)),
+        template="bernoulli_mode",
+    ),
+    Op(
+        name="quantile_mean",
+        summary="x.view(batch, quantiles, actions).mean(dim=1)",
+        result=_quantile_mean_result,
+        reference=_quantile_mean,
+        attributes={"quantiles": int},
+        template="quantile_mean",
     ),
 )

@@ -45,7 +45,8 @@ class Op:
     """The shape rule: the type of the result; refuses with `refuse` what the op cannot take."""
     reference: Callable[..., Array]
     """`reference(*inputs, **attributes)` in float64: the definition of the op that predictors are compared with."""
-    arity: int = 1
+    arity: int | None = 1
+    """How many inputs it takes; None: one or more."""
     attributes: Mapping[str, Attribute | type] = field(default_factory=dict)
     """Attribute names with their default, or with their type where one must be given."""
     template: str = ""
@@ -62,8 +63,8 @@ class Op:
         Raises:
             UnsupportedError: if arity, attributes or shapes are not what the op takes.
         """
-        if len(inputs) != self.arity:
-            refuse(self.name, f"takes {self.arity} inputs, found {len(inputs)}")
+        if not inputs or (self.arity is not None and len(inputs) != self.arity):
+            refuse(self.name, f"takes {self.arity or 'one or more'} inputs, found {len(inputs)}")
         self.check_attributes(attributes)
         return [self.result(inputs, attributes)]
 
