@@ -41,16 +41,14 @@ def sizes_of(op: str, features: int, attributes: Attributes) -> tuple[int, ...]:
 def _one_hot_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
     source, sizes = inputs[0], attributes["sizes"]
     assert isinstance(sizes, tuple)
-    if (
-        source.dtype is not DType.INT64
-        or len(source.shape) not in (1, 2)
-        or len(source.fixed_shape) == len(source.shape)
-    ):
+    batched = len(source.fixed_shape) < len(source.shape) <= 2
+    if source.dtype is not DType.INT64 or not batched:
         refuse("one_hot", f"needs int64 of shape (batch,) or (batch, choices), found {source.dtype}{source.shape}")
     width = sum(size for size in sizes if isinstance(size, int) and size >= 1)
     if len(sizes) != source.elements or not width:
         refuse("one_hot", f"needs a size for each of {source.elements} choices, found {sizes}")
-    return TensorType(DType.FLOAT32, (source.shape[0], sizes_of("one_hot", width, attributes) and width))
+    sizes_of("one_hot", width, attributes)
+    return TensorType(DType.FLOAT32, (source.shape[0], width))
 
 
 def _one_hot(x: Array, sizes: tuple[int, ...]) -> Array:

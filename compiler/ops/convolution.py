@@ -18,9 +18,9 @@ def pair(op: str, attributes: Attributes, name: str, least: int) -> tuple[int, i
     An attribute of two integers, for height and width.
     """
     value: Attribute = attributes[name]
-    if isinstance(value, tuple) and len(value) == 2 and all(type(part) is int and part >= least for part in value):
-        return int(value[0]), int(value[1])
-    refuse(op, f"attribute {name} must be two integers of at least {least}, found {value}")
+    if not isinstance(value, tuple) or len(value) != 2 or any(type(part) is not int or part < least for part in value):
+        refuse(op, f"attribute {name} must be two integers of at least {least}, found {value}")
+    return int(value[0]), int(value[1])
 
 
 def _conv2d_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
@@ -35,11 +35,9 @@ def _conv2d_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorTy
     strides, paddings, dilations = (
         pair("conv2d", attributes, name, least) for name, least in (("stride", 1), ("padding", 0), ("dilation", 1))
     )
-    sizes = zip(source.fixed_shape[1:], weight.fixed_shape[2:], strides, paddings, dilations, strict=True)
-    result = [
-        (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        for size, kernel, stride, padding, dilation in sizes
-    ]
+    reach = [gap * (size - 1) + 1 for gap, size in zip(dilations, weight.fixed_shape[2:], strict=True)]
+    whole = [size + 2 * more for size, more in zip(source.fixed_shape[1:], paddings, strict=True)]
+    result = [(size - need) // step + 1 for size, need, step in zip(whole, reach, strides, strict=True)]
     if min(result) < 1:
         refuse("conv2d", f"the kernel {weight.fixed_shape[2:]} is larger than the image {source.fixed_shape[1:]}")
     return TensorType(source.dtype, (source.shape[0], weight.fixed_shape[0], *result))
