@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from compiler.codegen.convolution import IMAGE_OPS, image_view
+from compiler.codegen.layer import LayerView
 from compiler.codegen.naming import comment
 from compiler.errors import BuildError, quote
 from compiler.ir import DType, Model, Node
@@ -18,31 +20,6 @@ CHAINS = 4
 """Sums that must be under way at once to hide the latency of a multiply-add."""
 TILE = 8
 """Outputs that a block kernel computes at once, each in a register."""
-
-
-@dataclass(frozen=True)
-class LayerView:
-    """
-    What every kernel template sees.
-    """
-
-    function: str
-    """The kernel's name in the generated module."""
-    title: str
-    """One line for the docstring."""
-    lanes: int
-    features: int
-    """Values of the input per observation."""
-    activation: str = ""
-    """The element-wise function to apply to a result, and `arguments` after it."""
-    arguments: str = ""
-
-    @property
-    def padded(self) -> int:
-        """
-        The features, padded to whole registers.
-        """
-        return -(-self.features // self.lanes) * self.lanes
 
 
 @dataclass(frozen=True)
@@ -219,6 +196,8 @@ def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView
         if model.tensors[node.outputs[0]].dtype is DType.FLOAT64:
             return BoundedView(*common, dtype="float64", load="load_double", store="store_double")
         return BoundedView(*common)
+    if node.op in IMAGE_OPS:
+        return image_view(model, node, LayerView(*common))
     if node.op == "softmax":
         return SoftmaxView(*common, scale=number(_float(node.attributes["scale"])))
     if OPS[node.op].elementwise or node.op in ("argmax", "log_softmax"):
@@ -242,7 +221,7 @@ def _activation(node: Node) -> tuple[str, str]:
     """
     The function that a kernel applies to its results, and the arguments after the first.
     """
-    op = str(node.attributes.get("activation", "")) if node.op == "dense" else node.op
+    op = str(node.attributes.get("activation", "")) if "activation" in node.attributes else node.op
     if not op or not OPS[op].elementwise:
         return "", ""
     row = OPS[op]

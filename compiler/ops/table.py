@@ -53,6 +53,8 @@ class Op:
     """The template of the op's kernel, or of an element-wise op's function; may name attributes: `dense_{layout}`."""
     elementwise: bool = False
     """Computes each element from that element alone, so that it can be fused into the layer before it."""
+    single: bool = False
+    """Works on images, observation by observation: its kernel has no form for blocks."""
     multiply_adds: Callable[[Sequence[Tensor], Attributes], int] = lambda inputs, attributes: 0
     """Multiply-adds per observation."""
 
