@@ -1,0 +1,46 @@
+"""
+Pieces of source that templates put together: numbers, sums, products, ranges, activations.
+"""
+
+import math
+
+from compiler.codegen.layer import LayerView
+
+
+def number(value: float) -> str:
+    """
+    The source of a number, finite or not.
+    """
+    return repr(value) if math.isfinite(value) else f"np.{value}" if value > 0 or value != value else "-np.inf"
+
+
+def plus(expression: str, number: int) -> str:
+    """
+    The expression plus a number, the shorter way.
+    """
+    if number == 0:
+        return expression
+    return str(number) if expression == "0" else f"{expression} + {number}"
+
+
+def times(expression: str, factor: str) -> str:
+    """
+    The expression times a factor, with parentheses where they are needed.
+    """
+    if expression == "0":
+        return "0"
+    return f"({expression}) * {factor}" if " " in expression else f"{expression} * {factor}"
+
+
+def steps(stop: int, step: int) -> str:
+    """
+    The range from 0 to `stop`, the shorter way.
+    """
+    return f"range({stop})" if step == 1 else f"range(0, {stop}, {step})"
+
+
+def activated(expression: str, layer: LayerView) -> str:
+    """
+    The expression with the layer's activation applied.
+    """
+    return f"{layer.activation}({expression}{layer.arguments})" if layer.activation else expression
