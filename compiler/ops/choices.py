@@ -38,17 +38,24 @@ def sizes_of(op: str, features: int, attributes: Attributes) -> tuple[int, ...]:
     return plain
 
 
-def _one_hot_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
-    source, sizes = inputs[0], attributes["sizes"]
+def one_hot_width(op: str, source: Tensor, attributes: Attributes) -> int:
+    """
+    The features that a tensor of choices has as one-hot vectors: the sum of the attribute `sizes`, one for each choice.
+    """
+    sizes = attributes["sizes"]
     assert isinstance(sizes, tuple)
     batched = len(source.fixed_shape) < len(source.shape) <= 2
-    if source.dtype is not DType.INT64 or not batched:
-        refuse("one_hot", f"needs int64 of shape (batch,) or (batch, choices), found {source.dtype}{source.shape}")
+    if source.dtype is not DType.INT64 or not batched or not isinstance(source.shape[0], str):
+        refuse(op, f"needs int64 of shape (batch,) or (batch, choices), found {source.dtype}{source.shape}")
     width = sum(size for size in sizes if isinstance(size, int) and size >= 1)
     if len(sizes) != source.elements or not width:
-        refuse("one_hot", f"needs a size for each of {source.elements} choices, found {sizes}")
-    sizes_of("one_hot", width, attributes)
-    return TensorType(DType.FLOAT32, (source.shape[0], width))
+        refuse(op, f"needs a size for each of {source.elements} choices, found {sizes}")
+    sizes_of(op, width, attributes)
+    return width
+
+
+def _one_hot_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
+    return TensorType(DType.FLOAT32, (inputs[0].shape[0], one_hot_width("one_hot", inputs[0], attributes)))
 
 
 def _one_hot(x: Array, sizes: tuple[int, ...]) -> Array:

@@ -1,5 +1,5 @@
 """
-Fully connected layers: `linear` as PyTorch stores it, `dense` as the kernels read it.
+Fully connected layers: `linear` as PyTorch stores it, `dense` as the kernels read it, `lookup` of one-hot vectors.
 """
 
 from collections.abc import Sequence
@@ -7,15 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from compiler.ir import Tensor
-from compiler.ops.elementwise import ROWS as ACTIVATIONS
+from compiler.ops.choices import one_hot_width
+from compiler.ops.fused import FusedOp, activate
 from compiler.ops.table import Array, Attributes, Op, TensorType, need_float, need_rows, refuse
 
 COLUMNS = "columns"
 """Weights (blocks, inputs, width): each input meets `width` neighbouring outputs, which stay in registers."""
 ROWS_LAYOUT = "rows"
 """Weights (outputs, padded inputs): each output is a dot product; for layers with few outputs. The bias is padded."""
-
-_ACTIVATIONS = {op.name: op for op in ACTIVATIONS}
 
 
 def unpack(weight: Array, layout: str, inputs: int, outputs: int) -> Array:
@@ -63,25 +62,26 @@ def _dense(
     x: Array, weight: Array, bias: Array, *, layout: str, outputs: int, activation: str, **parameters: float
 ) -> Array:
     result = x @ unpack(weight, layout, x.shape[1], outputs).T + bias[:outputs]
-    return _ACTIVATIONS[activation].reference(result, **parameters) if activation else result
+    return activate(result, activation, parameters)
 
 
-class _DenseOp(Op):
-    """
-    Dense takes the attributes of the activation that is fused into it besides its own.
-    """
+def _lookup_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
+    source, table, bias = inputs
+    need_float("lookup", table, bias)
+    width = one_hot_width("lookup", source, attributes)
+    if len(table.shape) != 2 or table.shape[0] != width or not isinstance(table.shape[1], int):
+        refuse("lookup", f"the table must have shape ({width}, outputs), found {table.shape}")
+    if bias.shape not in (table.shape[1:], (source.shape[0], *table.shape[1:])):
+        refuse("lookup", f"the bias must have shape {table.shape[1:]}, with or without a batch, found {bias.shape}")
+    return TensorType(table.dtype, (source.shape[0], table.shape[1]))
 
-    def check_attributes(self, attributes: Attributes) -> None:
-        activation = attributes.get("activation")
-        if activation and activation not in _ACTIVATIONS:
-            refuse(self.name, f"unknown activation {activation!a}")
-        own = {key: value for key, value in attributes.items() if key in self.attributes}
-        super().check_attributes(own)
-        rest = {key: value for key, value in attributes.items() if key not in self.attributes}
-        if activation:
-            _ACTIVATIONS[str(activation)].check_attributes(rest)
-        elif rest:
-            refuse(self.name, f"unknown attributes {sorted(rest)}")
+
+def _lookup(
+    x: Array, table: Array, bias: Array, *, sizes: tuple[int, ...], activation: str, **parameters: float
+) -> Array:
+    firsts = np.cumsum([0, *sizes[:-1]])
+    rows = firsts + np.clip(x.reshape(len(x), -1).astype(np.int64), 0, np.subtract(sizes, 1))
+    return activate(table[rows].sum(axis=1) + bias, activation, parameters)
 
 
 def _multiply_adds(inputs: Sequence[Tensor], attributes: Attributes) -> int:
@@ -103,7 +103,7 @@ ROWS = (
         arity=3,
         multiply_adds=_multiply_adds,
     ),
-    _DenseOp(
+    FusedOp(
         name="dense",
         summary="nn.Linear, packed, with the activation that follows it",
         result=_dense_result,
@@ -112,5 +112,14 @@ ROWS = (
         attributes={"layout": COLUMNS, "outputs": int, "activation": ""},
         template="dense_{layout}",
         multiply_adds=_dense_multiply_adds,
+    ),
+    FusedOp(
+        name="lookup",
+        summary="nn.Linear of one-hot vectors: the bias plus the table's row of each choice, then an activation",
+        result=_lookup_result,
+        reference=_lookup,
+        arity=3,
+        attributes={"sizes": tuple, "activation": ""},
+        template="lookup",
     ),
 )
