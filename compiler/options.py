@@ -3,6 +3,7 @@ What a user may choose for a build. The text under each field is its documentati
 """
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from compiler.errors import BuildError
@@ -30,6 +31,8 @@ class BuildOptions:
     """How many random observations the build compares, besides the special ones."""
     with_value: bool = False
     """Compile the value network as well: `value(observation)` gives the critic's estimate."""
+    vecnormalize: str | None = None
+    """The file that VecNormalize.save() wrote in training; its observation statistics are compiled in."""
     activation: str | None = None
     """For a bare policy.pth: the activation between layers, as torch.nn names it: `Tanh`, `ReLU`, `LeakyReLU(0.2)`."""
     observation_shape: tuple[int, ...] | None = None
@@ -61,7 +64,9 @@ class BuildOptions:
 
     def given(self) -> dict[str, Any]:
         """
-        The options that differ from their defaults, as plain JSON values in a stable order.
+        The options that differ from their defaults, as plain JSON values in a stable order; of a file, its own name.
         """
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        if "vecnormalize" in changed:
+            changed["vecnormalize"] = Path(changed["vecnormalize"]).name
         return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
