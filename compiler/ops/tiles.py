@@ -1,0 +1,98 @@
+"""
+How many results of a convolution are computed at once: a tile of pixels times some registers of filters.
+
+A tile's sums stay in registers while the window goes by. Each step of that loads one register of weights for each
+register of filters and one value for each pixel, and multiplies each with each.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+MOST_SUMS = {1: 12, 4: 12, 8: 12, 16: 24}
+"""
+Registers of sums, by lanes: AVX-512 has 32 registers, AVX2 and SSE have 16. The rest is for weights and pixels; with
+fewer left, what LLVM makes of a step is now and then half as fast.
+"""
+MOST_VECTORS = 4
+CHAINS = 8
+"""Sums that must be under way at once to hide the latency of a multiply-add."""
+OVERHEAD = 1
+"""What a step costs besides, in multiply-adds."""
+START = 40
+"""What a tile costs besides its steps, likewise."""
+VARIANT = 0.02
+"""What each further size of tile, of what whole tiles leave over, must save at least: it takes time to compile."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """
+    The best way found to cover a result.
+    """
+
+    vectors: int
+    """Registers of filters."""
+    rows: int
+    columns: int
+    cost: float
+    """For all filters and pixels, in multiply-adds of registers."""
+
+
+@cache
+def best_tiling(height: int, width: int, filters: int, steps: int, lanes: int) -> Tiling:
+    """
+    The registers of filters and the pixels of a tile that cover a result in the least time.
+
+    Args:
+        height: of the result.
+        width: of the result.
+        filters: channels of the result.
+        steps: elements of the window.
+        lanes: values in a register.
+    """
+    registers = -(-filters // lanes)
+    choices = [
+        best_tile(height, width, vectors, steps, lanes) for vectors in range(1, min(registers, MOST_VECTORS) + 1)
+    ]
+    return min(
+        (
+            Tiling(found.vectors, found.rows, found.columns, found.cost * -(-registers // found.vectors))
+            for found in choices
+        ),
+        key=lambda tiling: tiling.cost,
+    )
+
+
+@cache
+def best_tile(height: int, width: int, vectors: int, steps: int, lanes: int) -> Tiling:
+    """
+    The pixels of a tile for given registers of filters; the cost is that of one block of these filters.
+    """
+    most = MOST_SUMS[lanes] // vectors
+    tilings = [
+        Tiling(vectors, rows, columns, _cost(height, width, rows, columns, vectors, steps))
+        for rows in range(1, min(height, most) + 1)
+        for columns in range(1, min(width, most // rows) + 1)
+    ]
+    return min(tilings, key=lambda tiling: (tiling.cost, tiling.rows))
+
+
+def parts(size: int, tile: int) -> list[tuple[int, int]]:
+    """
+    How a side of the result is cut: (how many, how large each); whole tiles first, then what they leave over.
+    """
+    whole, rest = divmod(size, tile)
+    return [(count, part) for count, part in ((whole, tile), (1, rest)) if count and part]
+
+
+def _cost(height: int, width: int, rows: int, columns: int, vectors: int, steps: int) -> float:
+    total = 0.0
+    variants = [
+        (tiles_down * tiles_across, tall * wide)
+        for tiles_down, tall in parts(height, rows)
+        for tiles_across, wide in parts(width, columns)
+    ]
+    for tiles, pixels in variants:
+        step = max(pixels * vectors, pixels + vectors, CHAINS) + OVERHEAD
+        total += tiles * (step * steps + START)
+    return total * (1 + VARIANT * (len(variants) - 1))
