@@ -8,9 +8,13 @@ from functools import cache
 
 import jinja2
 
+from compiler.codegen.calls import ARRANGING
+from compiler.codegen.inputs import KINDS, input_names
+from compiler.codegen.interface import interface_of
 from compiler.codegen.kernels import activated, function_names, layer_view, plus, steps, template_name, times
 from compiler.codegen.naming import kernel_names
 from compiler.codegen.predictor import PredictorView, predictor_view
+from compiler.codegen.source import define
 from compiler.ir import Model
 from compiler.modelfile import EncodedModel
 from compiler.options import BuildOptions
@@ -19,6 +23,7 @@ from compiler.resources import resource
 PACKAGE = (
     "__init__.py",
     "predictor.py",
+    "inputs.py",
     "kernels.py",
     "threads.py",
     "inspection.py",
@@ -26,7 +31,9 @@ PACKAGE = (
     "lowering.py",
     "jit.py",
 )
-"""The generated files, each from the template of its name."""
+"""The files of every package, each from the template of its name."""
+EXTRAS = "extras.py"
+"""The file of packages that compute more than actions and scores: a value, or the parameters of a distribution."""
 
 
 def render(model: Model, encoded: EncodedModel, options: BuildOptions, name: str) -> dict[str, str]:
@@ -45,8 +52,9 @@ def render(model: Model, encoded: EncodedModel, options: BuildOptions, name: str
     Raises:
         UnsupportedError: if the model is not something that a predictor can be made of.
     """
-    nodes = [node for node in model.nodes if node.op != "flatten"]
-    names = kernel_names([node.name for node in nodes], _reserved())
+    interface = interface_of(model)
+    nodes = [node for node in model.nodes if node.op not in ARRANGING]
+    names = kernel_names([node.name for node in nodes], _reserved() | input_names(interface))
     functions = {node.outputs[0]: name for node, name in zip(nodes, names, strict=True)}
     view = predictor_view(model, encoded, hashlib.sha256(encoded.data).hexdigest(), options, name, functions)
     for node in nodes:
@@ -54,7 +62,8 @@ def render(model: Model, encoded: EncodedModel, options: BuildOptions, name: str
         template = _environment().get_template(template_name(node))
         view.layers.append(template.render(layer=layer, lanes=options.lanes).strip())
     view.functions.extend(_functions("\n".join(view.layers)))
-    return {file: _file(file, view, options) for file in PACKAGE}
+    files = [*PACKAGE, *([EXTRAS] if view.extra_results else [])]
+    return {file: _file(file, view, options) for file in files}
 
 
 def _file(file: str, view: PredictorView, options: BuildOptions) -> str:
@@ -67,7 +76,7 @@ def _file(file: str, view: PredictorView, options: BuildOptions) -> str:
 
 
 def _render(file: str, view: PredictorView, options: BuildOptions) -> str:
-    kind = "discrete" if view.discrete else "box"
+    kind = "discrete" if view.discrete else "array"
     template = _environment().get_template(f"predictor/{file}.jinja")
     return template.render(predictor=view, kind=kind, lanes=options.lanes).strip() + "\n"
 
@@ -83,7 +92,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,  # what protects is that no text of a checkpoint gets here but through `naming`
     )
     environment.filters |= {"plus": plus, "times": times, "activated": activated}
-    environment.globals["steps"] = steps
+    environment.globals |= {"steps": steps, "define": define}
     return environment
 
 
@@ -147,5 +156,6 @@ def _reserved() -> set[str]:
     templates = resource("templates").joinpath("predictor")
     texts = [path.read_text("utf-8") for path in (templates / "kernels.py.jinja", *templates.glob("act_*.jinja"))]
     defined = re.findall(r"^def (\w+)", "\n".join(texts), re.MULTILINE)
-    called_with = {"observation", "weights", "work"}  # the variables where `policy` and `policy_block` call kernels
-    return _words() | function_names() | {*defined, *called_with, "np", "entry", "inline", "kernel"}
+    staging = {f"{verb}{kind}" for verb in ("finite", "stage", "transpose") for kind in KINDS.values()}
+    variables = {"inputs", "weights", "work", "image", "lane"}  # where kernels are called
+    return _words() | function_names() | staging | {*defined, *variables, "np", "entry", "inline", "kernel"}

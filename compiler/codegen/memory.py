@@ -2,12 +2,14 @@
 Where each value of the graph stands while a predictor computes.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from compiler.ir import DType, Model
+from compiler.ops import OPS
 
-WORDS = {DType.FLOAT32: 1, DType.FLOAT64: 2, DType.INT64: 1}
-"""float32 words that one element takes. Indices are kept as float32, which is exact up to 2 ** 24."""
+WORDS = {DType.BOOL: 1, DType.FLOAT32: 1, DType.FLOAT64: 2, DType.INT64: 1}
+"""float32 words that one element takes. Masks are kept as 0 and 1, indices as float32, exact up to 2 ** 24."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,41 @@ class Slot:
 class MemoryPlan:
     """
     A slot for every value, none shared: what a layer computed stays until the next observation.
+
+    A block has a workspace of its own, in which values of images, computed observation by observation, have no place.
     """
 
     slots: dict[str, Slot]
     words: int
     """The size of the workspace for one observation."""
+    block_slots: dict[str, Slot]
+    block_words: int
+    """The size of the workspace for a block, times LANES."""
+    images: frozenset[str]
+    """What is computed observation by observation: the values that images are made into, and that come from them."""
 
 
 def plan_memory(model: Model, lanes: int) -> MemoryPlan:
     """
-    Slots for the inputs and all results, each beginning on a whole register and padded to whole registers.
+    Slots for inputs, states and all results, each beginning on a whole register and padded to whole registers.
     """
+    images = _images(model)
+    given = [*model.inputs, *(state.input for state in model.states)]
+    slots, words = _place(model, lanes, {*given, *(node.outputs[0] for node in model.nodes)})
+    if not images:
+        return MemoryPlan(slots, words, slots, words, images)
+    results = {output.tensor for output in model.outputs if model.tensors[output.tensor].data is None}
+    in_blocks = results - images
+    for node in model.nodes:
+        if node.outputs[0] not in images:
+            leaves_images = node.op == "flatten" and node.inputs[0] in images
+            in_blocks.update(node.outputs, () if leaves_images else node.inputs)
+    block_slots, block_words = _place(model, lanes, in_blocks)
+    return MemoryPlan(slots, words, block_slots, block_words, images)
+
+
+def _place(model: Model, lanes: int, names: Iterable[str]) -> tuple[dict[str, Slot], int]:
+    wanted = set(names)
     slots: dict[str, Slot] = {}
     top = 0
     whole = max(lanes, WORDS[DType.FLOAT64])  # a register, and nowhere half a float64
@@ -46,13 +72,35 @@ def plan_memory(model: Model, lanes: int) -> MemoryPlan:
         slots[name] = Slot(top, -(-words // whole) * whole)
         top += slots[name].words
 
-    for name in model.inputs:
-        reserve(name, 1)
+    for name in (*model.inputs, *(state.input for state in model.states)):
+        if name in wanted:
+            reserve(name, 1)
     for node in model.nodes:
-        if node.op == "flatten":
-            slots[node.outputs[0]] = slots[node.inputs[0]]
+        result = node.outputs[0]
+        if result not in wanted:
+            continue
+        if node.op == "flatten" and node.inputs[0] in slots:
+            slots[result] = slots[node.inputs[0]]
             continue
         # A dense layer writes all outputs that its weights are padded to, and so has its bias.
         padded = model.tensors[node.inputs[2]].elements if node.op == "dense" else 1
-        reserve(node.outputs[0], padded)
-    return MemoryPlan(slots, top)
+        reserve(result, padded)
+    return slots, top
+
+
+def _images(model: Model) -> frozenset[str]:
+    """
+    The results that are computed observation by observation.
+
+    Those of kernels for images, what these need, and what they feed as long as it is an image.
+    """
+    found: set[str] = set()
+    for node in reversed(model.nodes):
+        if OPS[node.op].single or not found.isdisjoint(node.outputs):
+            found.update(node.outputs)
+            found.update(name for name in node.inputs if model.tensors[name].data is None)
+    for node in model.nodes:
+        if len(model.tensors[node.outputs[0]].shape) > 2 and not found.isdisjoint(node.inputs):
+            found.update(node.outputs)
+    given = {*model.inputs, *(state.input for state in model.states)}
+    return frozenset(found - given)

@@ -5,15 +5,17 @@ The flat view of a whole predictor: constants, calls and texts that the package'
 import math
 from dataclasses import dataclass, field
 
-from compiler.codegen.kernels import times
+from compiler.codegen.calls import ARRANGING, Steps, needed_by_action, place, steps_of
+from compiler.codegen.expressions import times
+from compiler.codegen.inputs import ArrayView, InputView, PartView, array_views, input_views, part_views
+from compiler.codegen.interface import Interface, interface_of
 from compiler.codegen.memory import WORDS, MemoryPlan, plan_memory
-from compiler.codegen.naming import BLOCK, comment, literal
-from compiler.codegen.source import call, python
-from compiler.errors import BuildError, UnsupportedError
-from compiler.ir import Box, Discrete, DType, Model, Node, Output, Policy, Tensor
+from compiler.codegen.naming import comment, literal
+from compiler.codegen.source import WIDTH, call, python
+from compiler.codegen.specification import specification
+from compiler.ir import Box, Discrete, DType, Model, MultiBinary, MultiDiscrete, Node, Output, Sampling, Space, Tensor
 from compiler.modelfile import EncodedModel
 from compiler.ops import OPS
-from compiler.ops.dense import COLUMNS
 from compiler.options import BuildOptions
 
 STACK = 16384
@@ -22,8 +24,6 @@ PARALLEL_WORK = 10_000_000
 """Multiply-adds from which on a batch is split over threads: about 100 microseconds of one thread."""
 CHUNK_WORK = 1_000_000
 """Multiply-adds that are worth a thread's while."""
-
-
 LONG_WORK = 100_000
 """Multiply-adds from which on a single observation is worth releasing the interpreter lock: about 2 microseconds."""
 STORES = {DType.FLOAT32: "store_scalar", DType.FLOAT64: "store_double", DType.INT64: "store_integer"}
@@ -37,6 +37,8 @@ class ResultView:
 
     name: str
     """For a docstring."""
+    array: str
+    """The caller's array that takes it."""
     dtype: str
     count: int
     """Values per observation."""
@@ -48,12 +50,17 @@ class ResultView:
     """The word that reads a value of it."""
     store: str
     """The word that writes a value to the caller."""
+    layer: int = 0
+    """Of a state."""
 
     def index(self, row: str, i: str) -> str:
         """
         Where value `i` of observation `row` stands in the caller's array.
         """
-        return f"{row.strip('()')} + {i}" if self.count == 1 else f"{row} * {self.count} + {i}"
+        if self.layer:
+            row = f"({'' if self.layer == 1 else f'{self.layer} * '}rows + {row})"
+        plain = row if " " not in row or row.startswith("(") else f"({row})"
+        return f"{row.strip('()')} + {i}" if self.count == 1 else f"{plain} * {self.count} + {i}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,21 @@ class ValueView:
 
 
 @dataclass(frozen=True)
+class ExtraView:
+    """
+    What the value or the distribution is made of, besides the scores.
+    """
+
+    name: str
+    """The output's own name, as a literal."""
+    count: int
+    one: str
+    """The pointer to it, for one observation; of a constant, its place among the weights, in float32."""
+    constant: str
+    """The shape of a constant, as source; empty for what is computed."""
+
+
+@dataclass(frozen=True)
 class PredictorView:
     """
     What the templates of the package see.
@@ -77,33 +99,48 @@ class PredictorView:
     name: str
     source: str
     spec: str
-    features: int
-    observation_shape: str
+    parts: list[PartView]
+    arrays: list[ArrayView]
+    inputs: list[InputView]
     action_shape: str
     action: ResultView
     score: ResultView
+    states: list[ResultView]
+    """The next states: h of the first layer, c of the first layer, h of the second, ..."""
+    space: str
+    """The kind of the action space."""
+    choices: tuple[int, ...]
+    """How many values each choice of the action has, if it is made of choices."""
     discrete: bool
+    """Whether `act` returns an int."""
+    masked: bool
+    recurrent: bool
+    layers_of_state: int
+    units: int
+    """Of a recurrent layer."""
     checks: bool
     """Whether observations and scores that are not finite are refused."""
     workspace: int
+    room: str
+    """How many float32 a block needs, as source."""
     weights: int
     least_block: int
     threads_from: int
     chunk: int
-    steps: list[str]
-    block_steps: list[str]
+    steps: Steps
     values: list[ValueView]
+    extras: list[ExtraView]
+    extra_kernels: list[str]
+    """The kernels that only extras need."""
     model_sha256: str
     weights_at: int
-    image: bool
     action_vector: bool
     """Whether an action has one dimension."""
-    flat: bool
-    """Whether an observation has one dimension, so that `act` can pass it on as it is."""
     long: bool
     """Whether one observation takes long enough to let other Python threads run meanwhile."""
-    sampled: bool
-    """Whether the policy could also sample its action."""
+    sampling: Sampling | None
+    valued: bool
+    """Whether the value network is compiled in."""
     words: list[str] = field(default_factory=list)
     functions: list[str] = field(default_factory=list)
     layers: list[str] = field(default_factory=list)
@@ -114,6 +151,275 @@ class PredictorView:
         Whether the workspace for one observation comes from the stack.
         """
         return self.workspace <= STACK
+
+    @property
+    def dict(self) -> bool:
+        """
+        Whether an observation is a dict.
+        """
+        return bool(self.parts[0].key)
+
+    @property
+    def part(self) -> PartView:
+        """
+        The observation, if it is no dict.
+        """
+        return self.parts[0]
+
+    @property
+    def flat(self) -> bool:
+        """
+        Whether an observation is one row, so that `act` can pass it on as it is.
+        """
+        return not self.dict and self.part.flat and not self.recurrent
+
+    @property
+    def images(self) -> bool:
+        """
+        Whether a part of the network works on images, observation by observation.
+        """
+        return bool(self.steps.images)
+
+    @property
+    def kinds(self) -> set[str]:
+        """
+        How the kernels end that bring inputs into the workspace for one observation.
+        """
+        return {view.kind for view in self.inputs if view.slot is not None}
+
+    @property
+    def block_kinds(self) -> set[str]:
+        """
+        The same for a block.
+        """
+        return {view.kind for view in self.inputs if view.block_slot is not None}
+
+    @property
+    def names(self) -> str:
+        """
+        The caller's arrays as arguments.
+        """
+        return ", ".join(array.name for array in self.arrays)
+
+    @property
+    def extra_results(self) -> list[ExtraView]:
+        """
+        The extras that are computed for each observation.
+        """
+        return [extra for extra in self.extras if not extra.constant]
+
+    @property
+    def extra_constants(self) -> list[ExtraView]:
+        """
+        The extras that are the same for all observations.
+        """
+        return [extra for extra in self.extras if extra.constant]
+
+    @property
+    def checked(self) -> list[InputView]:
+        """
+        The inputs that must be finite.
+        """
+        return [view for view in self.inputs if view.checked and self.checks]
+
+    @property
+    def ranges(self) -> list[InputView]:
+        """
+        The inputs that are choices.
+        """
+        return [view for view in self.inputs if view.sizes]
+
+    @property
+    def doubles(self) -> bool:
+        """
+        Whether float64 must be finite.
+        """
+        return any(view.array.dtype == "float64" for view in self.checked)
+
+    @property
+    def part_shapes(self) -> str:
+        """
+        The parts of a dict observation with their shapes, as a dict.
+        """
+        items = [f"{part.key}: {part.shape}" for part in self.parts]
+        line = "{" + ", ".join(items) + "}"
+        return line if len(line) < 100 else "{\n" + "".join(f"    {item},\n" for item in items) + "}"
+
+    @property
+    def row_dtypes(self) -> list[str]:
+        """
+        The dtypes that observations are converted to.
+        """
+        return sorted({part.array.dtype for part in self.parts if not part.sizes})
+
+    @property
+    def labels(self) -> str:
+        """
+        What messages call the caller's arrays, as a tuple.
+        """
+        own = [part.label for part in self.parts]
+        return tuple_source([*own, *(literal(array.name) for array in self.arrays[len(own) :])], 20)
+
+    @property
+    def range_checks(self) -> list[tuple[int, str, str]]:
+        """
+        Of each part that is made of choices: its place among the arrays, what messages call it, its sizes.
+        """
+        return [(at, part.label, str(part.sizes)) for at, part in enumerate(self.parts) if part.sizes]
+
+    @property
+    def has_box(self) -> bool:
+        """
+        Whether a part of the observation is no choice.
+        """
+        return any(not part.sizes for part in self.parts)
+
+    @property
+    def has_choices(self) -> bool:
+        """
+        Whether a part of the observation is a choice.
+        """
+        return any(part.sizes for part in self.parts)
+
+    @property
+    def has_image(self) -> bool:
+        """
+        Whether a part of the observation is an image.
+        """
+        return any(part.image for part in self.parts)
+
+    @property
+    def offered(self) -> list[tuple[str, str, str]]:
+        """
+        What the package offers besides what all packages do: the call, the name, what it gives.
+        """
+        offers = []
+        if self.valued:
+            offers.append(("value(observation)", "value", "the critic's estimate of the return"))
+        return offers
+
+    @property
+    def exported(self) -> list[str]:
+        """
+        The names that the package exports, in the order of import sorters.
+        """
+        names = ["SPEC", "act", "layers", "predict", "scores", *(name for _, name, _ in self.offered)]
+        return sorted(
+            [*names, *(["Episode"] if self.recurrent else [])],
+            key=lambda name: (not name.isupper(), not name[0].isupper(), name),
+        )
+
+    def unpacked(self, views: list[InputView]) -> str:
+        """
+        The left side of an assignment that names, of all inputs, these; nothing if there are none.
+        """
+        names = [view.name if view in views else "_" for view in self.inputs]
+        return unpacked(names) if views else ""
+
+    @property
+    def unpacked_one(self) -> str:
+        """
+        The inputs that the layers for one observation read, but those for images.
+        """
+        return self.unpacked([view for view in self.inputs if view.slot is None or not view.images])
+
+    @property
+    def unpacked_images(self) -> str:
+        """
+        The inputs that the layers for images read.
+        """
+        return self.unpacked([view for view in self.inputs if view.images])
+
+    @property
+    def unpacked_block(self) -> str:
+        """
+        The inputs that the layers for blocks read.
+        """
+        return self.unpacked([view for view in self.inputs if view.block_slot is not None])
+
+    @property
+    def unpacked_arrays(self) -> str:
+        """
+        The left side of an assignment that gives names to the caller's arrays.
+        """
+        return unpacked([array.name for array in self.arrays])
+
+    @property
+    def pointers(self) -> str:
+        """
+        Where the inputs of observation `row` begin, as a tuple.
+        """
+        return tuple_source([view.at("row", "rows") for view in self.inputs], len("return "))
+
+    @property
+    def results(self) -> list[str]:
+        """
+        The caller's arrays that results go into.
+        """
+        return ["actions", "scores", *(["next_hidden", "next_cell"] if self.recurrent else [])]
+
+    def addresses(self, names: list[str]) -> str:
+        """
+        The tuple of the addresses of arrays.
+        """
+        return tuple_source([f"address({name})" for name in names], len("results = "))
+
+    @property
+    def threaded_entry(self) -> str:
+        """
+        The decorator of the entry point that splits a batch: all numbers.
+        """
+        return call("@entry", ["NUMBER"] * (3 + len(self.arrays) + len(self.results)) + ["parallel=True"], 0)
+
+    @property
+    def chunk_arrays(self) -> str:
+        """
+        The caller's arrays from their addresses, as a tuple.
+        """
+        return tuple_source([f"pointer({array.name}, {array.floats})" for array in self.arrays], 14)
+
+    @property
+    def chunk_results(self) -> str:
+        """
+        The arrays of the results from their addresses, as a tuple.
+        """
+        words = 1 if self.action.dtype == "float32" else 2
+        state = f"rows * {self.layers_of_state * self.units}"
+        sizes = [f"rows * {self.action.count * words}", f"rows * {self.score.count} * scored", state, state]
+        return tuple_source([f"pointer({name}, {size})" for name, size in zip(self.results, sizes, strict=False)], 14)
+
+    def entry(self, *, before: int = 0, after: int = 0, settings: str = "") -> str:
+        """
+        The decorator of an entry point.
+
+        Args:
+            before: numbers before the caller's arrays; the address of the weights follows these.
+            after: arrays after that.
+            settings: keyword arguments.
+        """
+        types = ["NUMBER"] * before + ["BUFFER"] * len(self.arrays) + ["NUMBER"] + ["BUFFER"] * after
+        return call("@entry", [*types, *([settings] if settings else [])], 0)
+
+
+def unpacked(names: list[str]) -> str:
+    """
+    The left side of an assignment of a tuple.
+    """
+    plain = ", ".join(names)
+    return plain if len(names) > 1 and len(plain) < 90 else tuple_source(names, 20)
+
+
+def tuple_source(items: list[str], before: int) -> str:
+    """
+    A tuple, over several lines if it does not fit on one that is indented and has `before` characters before it.
+    """
+    if len(items) == 1:
+        return f"({items[0]},)"
+    return (
+        call("", items, 4 + before)
+        if 4 + before + sum(map(len, items)) + 2 * len(items) <= WIDTH
+        else ("(\n" + "".join(f"        {item},\n" for item in items) + "    )")
+    )
 
 
 def predictor_view(
@@ -133,159 +439,108 @@ def predictor_view(
     Raises:
         UnsupportedError: if the model is not a policy with one action.
     """
-    policy, action, score = _interface(model)
+    interface = interface_of(model)
     plan = plan_memory(model, options.lanes)
-    steps = _steps(model, encoded, plan, functions, options.lanes)
+    parts = part_views(interface, model)
+    arrays = array_views(interface, model, parts)
+    inputs = input_views(interface, model, plan, parts, arrays)
     work = sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes)
     chunk = -(-CHUNK_WORK // max(work, 1) // options.lanes) * options.lanes
-    features = model.tensors[model.inputs[0]].elements
-    box = policy.observation_space
-    assert isinstance(box, Box)
+    space = interface.policy.action_space
+    block = times("WORKSPACE" if not plan.images else str(plan.block_words), "LANES")
     return PredictorView(
         name=name,
         source=comment(model.origin.file),
-        spec=python(_spec(model, policy, name, score)),
-        features=features,
-        observation_shape=str(box.shape),
-        action_shape=str(_action_shape(policy)),
-        action=_result(model, plan, action),
-        score=_result(model, plan, score),
-        discrete=isinstance(policy.action_space, Discrete),
+        spec=python(specification(model, interface, name)),
+        parts=parts,
+        arrays=arrays,
+        inputs=inputs,
+        action_shape=str(action_shape(space)),
+        action=_result(model, plan, interface.action, "actions"),
+        score=_result(model, plan, interface.scores, "scores"),
+        states=_states(model, plan, interface),
+        space=type(space).__name__,
+        choices=choices_of(space, model.tensors[interface.scores.tensor]),
+        discrete=isinstance(space, Discrete) and not interface.recurrent,
+        masked=interface.masked,
+        recurrent=interface.recurrent,
+        layers_of_state=len(interface.hidden),
+        units=model.tensors[interface.hidden[0].input].elements if interface.recurrent else 0,
         checks=options.nonfinite == "raise",
         workspace=plan.words,
+        room=f"{block} + 16" if not plan.images else f"WORKSPACE + {block} + 16",
         weights=encoded.blob_size // 4,
         least_block=min(options.lanes, max(2, options.lanes * 5 // 8)),
         threads_from=max(2 * chunk, PARALLEL_WORK // max(work, 1)),
         chunk=chunk,
-        steps=[one for one, _ in steps],
-        block_steps=[block for _, block in steps],
-        values=_values(model, plan),
+        steps=steps_of(model, encoded, plan, functions, inputs),
+        values=[_value(model, plan, node) for node in model.nodes if node.op not in ARRANGING],
+        extras=_extras(model, plan, encoded, interface),
+        extra_kernels=sorted(functions[name] for name in functions if name not in needed_by_action(model)),
         model_sha256=digest,
         weights_at=encoded.blob_offset,
-        image=box.is_image,
-        flat=len(box.shape) == 1,
-        action_vector=len(_action_shape(policy)) == 1,
+        action_vector=len(action_shape(space)) == 1,
         long=work >= LONG_WORK,
-        sampled=policy.kind not in ("TD3Policy",),
+        sampling=interface.policy.sampling,
+        valued=interface.value is not None,
     )
 
 
-def _interface(model: Model) -> tuple[Policy, Output, Output]:
-    action, score = model.output("action"), model.output("scores")
-    policy = model.policy
-    if policy is None or action is None or score is None or len(model.inputs) != 1:
-        raise UnsupportedError(model.origin.file, "is not a policy with one observation, one action and its scores")
-    spaces = {"observation": policy.observation_space, "action": policy.action_space}
-    if not isinstance(spaces["observation"], Box) or not isinstance(spaces["action"], Box | Discrete):
-        kinds = ", ".join(f"{role} {type(space).__name__}" for role, space in spaces.items())
-        raise UnsupportedError(
-            model.origin.file, f"observations must be Box and actions Box or Discrete, found {kinds}"
-        )
-    if model.states:
-        raise UnsupportedError(model.origin.file, "recurrent models have no predictor yet")
-    findings = _misfits(model, policy, action, score)
-    if findings:
-        raise UnsupportedError(model.origin.file, *findings)
-    return policy, action, score
-
-
-def _misfits(model: Model, policy: Policy, action: Output, score: Output) -> list[str]:
+def action_shape(space: Space) -> tuple[int, ...]:
     """
-    How the spaces and the tensors disagree in a model that a frontend would not make.
+    The shape of one action.
     """
-    observed, acted, scored = (model.tensors[name] for name in (model.inputs[0], action.tensor, score.tensor))
-    findings = []
-    box, space = policy.observation_space, policy.action_space
-    if isinstance(box, Box) and (observed.dtype is not DType.FLOAT32 or observed.shape[1:] != box.shape):
-        findings.append(f"the observation must be float32 of shape {box.shape}, found {_type(observed)}")
-    if isinstance(space, Discrete):
-        fits = acted.dtype is DType.INT64 and len(acted.shape) == 1 and model.producer(acted.name) is not None
-    else:
-        count = math.prod(_action_shape(policy))
-        fits = acted.dtype in (DType.FLOAT32, DType.FLOAT64) and acted.fixed_shape == (count,)
-    if not fits:
-        findings.append(f"the action does not fit its space, {type(space).__name__}: found {_type(acted)}")
-    if scored.dtype is not DType.FLOAT32 or len(scored.fixed_shape) != 1:
-        findings.append(f"the scores must be float32 of shape (batch, n), found {_type(scored)}")
-    return findings
+    match space:
+        case Box() | MultiBinary():
+            return space.shape
+        case MultiDiscrete(nvec=nvec):
+            return (len(nvec),)
+        case _:
+            return ()
 
 
-def _type(tensor: Tensor) -> str:
-    return f"{tensor.dtype}[{', '.join(map(str, tensor.shape))}]"
-
-
-def _steps(
-    model: Model, encoded: EncodedModel, plan: MemoryPlan, functions: dict[str, str], lanes: int
-) -> list[tuple[str, str]]:
+def choices_of(space: Space, scores: Tensor) -> tuple[int, ...]:
     """
-    The calls that compute the model, for one observation and for a block.
+    How many logits belong to each choice of an action; nothing for actions that are no choices between logits.
+
+    The bits of MaskablePPO are two-way choices; those of PPO have one logit each.
     """
-    steps = []
-    direct = _reads_input_directly(model)
-    observed = _aliases_of_input(model)
-    if not direct:
-        count, room = model.tensors[model.inputs[0]].elements, plan.slots[model.inputs[0]].words
-        steps.append((f"stage(observation, {count}, {room}, work)", ""))
-    for node in model.nodes:
-        if node.op == "flatten":
-            continue
-        one, block = [], []
-        for name in node.inputs:
-            if model.tensors[name].data is not None:
-                pointer = _advance("weights", encoded.offsets[name] // 4)
-                one.append(pointer)
-                block.append(pointer)
-            else:
-                offset = plan.slots[name].offset
-                one.append("observation" if direct and name in observed else _advance("work", offset))
-                block.append(_advance("work", offset, "LANES"))
-        offset = plan.slots[node.outputs[0]].offset
-        function = functions[node.outputs[0]]
-        one.append(_advance("work", offset))
-        block.append(_advance("work", offset, "LANES"))
-        steps.append((call(function, one), call(function + BLOCK, block)))
-    return steps
+    match space:
+        case Discrete(n=n):
+            return (n,)
+        case MultiDiscrete(nvec=nvec):
+            return nvec
+        case MultiBinary(shape=shape) if scores.elements == 2 * math.prod(shape):
+            return (2,) * math.prod(shape)
+        case _:
+            return ()
 
 
-def _reads_input_directly(model: Model) -> bool:
-    """
-    Whether all kernels that read the observation read just its values, and no register of padding after them.
-    """
-    observed = _aliases_of_input(model)
-    readers = [node for node in model.nodes if observed.intersection(node.inputs) and node.op != "flatten"]
-    copied = any(model.is_result(name) for name in observed)
-    return not copied and all(node.op == "dense" and node.attributes["layout"] == COLUMNS for node in readers)
+def _result(model: Model, plan: MemoryPlan, output: Output, array: str) -> ResultView:
+    return _tensor_result(model, plan, output.tensor, comment(output.name), array, 0)
 
 
-def _aliases_of_input(model: Model) -> set[str]:
-    names = set(model.inputs)
-    for node in model.nodes:
-        if node.op == "flatten" and node.inputs[0] in names:
-            names.add(node.outputs[0])
-    return names
+def _states(model: Model, plan: MemoryPlan, interface: Interface) -> list[ResultView]:
+    return [
+        _tensor_result(model, plan, state.output, comment(state.name), array, layer)
+        for layer, states in enumerate(zip(interface.hidden, interface.cell, strict=True))
+        for array, state in zip(("next_hidden", "next_cell"), states, strict=True)
+    ]
 
 
-def _advance(base: str, offset: int, factor: str = "") -> str:
-    if offset == 0:
-        return base
-    return f"advance({base}, {times(str(offset), factor) if factor else offset})"
-
-
-def _result(model: Model, plan: MemoryPlan, output: Output) -> ResultView:
-    tensor, offset = model.tensors[output.tensor], plan.slots[output.tensor].offset
+def _tensor_result(model: Model, plan: MemoryPlan, name: str, title: str, array: str, layer: int) -> ResultView:
+    tensor = model.tensors[name]
     return ResultView(
-        name=comment(output.name),
+        name=title,
+        array=array,
         dtype=str(tensor.dtype),
         count=tensor.elements,
-        one=_advance("work", offset),
-        block=_advance("work", offset, "LANES"),
+        one=place("work", plan.slots[name].offset),
+        block=place("work", plan.block_slots[name].offset, "LANES"),
         load="load_double" if tensor.dtype is DType.FLOAT64 else "load_scalar",
         store=STORES[tensor.dtype],
+        layer=layer,
     )
-
-
-def _values(model: Model, plan: MemoryPlan) -> list[ValueView]:
-    return [_value(model, plan, node) for node in model.nodes if node.op != "flatten"]
 
 
 def _value(model: Model, plan: MemoryPlan, node: Node) -> ValueView:
@@ -294,30 +549,15 @@ def _value(model: Model, plan: MemoryPlan, node: Node) -> ValueView:
     return ValueView(literal(tensor.name), plan.slots[tensor.name].offset, tensor.elements, dtype)
 
 
-def _action_shape(policy: Policy) -> tuple[int, ...]:
-    return policy.action_space.shape if isinstance(policy.action_space, Box) else ()
-
-
-def _spec(model: Model, policy: Policy, name: str, score: Output) -> dict[str, object]:
-    observation, origin = policy.observation_space, model.origin
-    assert isinstance(observation, Box)
-    return {
-        "name": name,
-        "policy": policy.kind,
-        "observation": {"kind": "Box", "shape": observation.shape, "dtype": str(observation.dtype)},
-        "action": _action_spec(policy),
-        "scores": {"name": score.name, "count": model.tensors[score.tensor].elements},
-        "source": {"file": origin.file, "sha256": origin.sha256, "format": origin.format},
-        "assumed": list(origin.assumptions),
-    }
-
-
-def _action_spec(policy: Policy) -> dict[str, object]:
-    match policy.action_space:
-        case Discrete(n=n):
-            return {"kind": "Discrete", "n": n}
-        case Box() as box:
-            bounds = {"low": box.low.ravel().tolist(), "high": box.high.ravel().tolist()}
-            return {"kind": "Box", "shape": box.shape, "dtype": str(box.dtype), **bounds}
-        case other:
-            raise BuildError("codegen", f"no action space {type(other).__name__}")
+def _extras(model: Model, plan: MemoryPlan, encoded: EncodedModel, interface: Interface) -> list[ExtraView]:
+    outputs = [*interface.distribution, *([interface.value] if interface.value else [])]
+    views = []
+    for output in outputs:
+        tensor = model.tensors[output.tensor]
+        if tensor.data is None:
+            where = place("work", plan.slots[tensor.name].offset)
+            views.append(ExtraView(literal(output.name), tensor.elements, where, ""))
+        else:
+            where = str(encoded.offsets[tensor.name] // 4)
+            views.append(ExtraView(literal(output.name), tensor.elements, where, str(tensor.fixed_shape)))
+    return views

@@ -22,6 +22,19 @@ def call(function: str, arguments: list[str], indent: int = 4) -> str:
     return f"{function}(\n" + "".join(f"{margin}{argument},\n" for argument in arguments) + " " * indent + ")"
 
 
+def define(name: str, parameters: list[str], result: str) -> str:
+    """
+    The first line of a function, over several lines if it does not fit on one.
+    """
+    inside = ", ".join(parameters)
+    line = f"def {name}({inside}) -> {result}:"
+    if len(line) <= WIDTH:
+        return line
+    if len(inside) + 4 <= WIDTH:
+        return f"def {name}(\n    {inside}\n) -> {result}:"
+    return f"def {name}(\n" + "".join(f"    {parameter},\n" for parameter in parameters) + f") -> {result}:"
+
+
 def python(value: object, indent: int = 0, before: int = 0) -> str:
     """
     The source of a value made of dicts, lists, tuples, texts, numbers and None; on one line where it fits.
