@@ -10,7 +10,7 @@ from compiler.errors import BuildError
 
 NONFINITE = ("raise", "propagate")
 LANES = (1, 4, 8, 16)
-ACTION_KINDS = ("discrete", "box")
+SPACE_KINDS = ("box", "discrete", "multi_discrete", "multi_binary")
 
 
 @dataclass(frozen=True)
@@ -35,30 +35,48 @@ class BuildOptions:
     """The file that VecNormalize.save() wrote in training; its observation statistics are compiled in."""
     activation: str | None = None
     """For a bare policy.pth: the activation between layers, as torch.nn names it: `Tanh`, `ReLU`, `LeakyReLU(0.2)`."""
+    observation_kind: str | None = None
+    """For a bare policy.pth: `box`, `discrete`, `multi_discrete` or `multi_binary`; `box` unless given."""
+    observation_sizes: tuple[int, ...] | None = None
+    """For a bare policy.pth with discrete or multi_discrete observations: the number of values of each choice."""
     observation_shape: tuple[int, ...] | None = None
     """For a bare policy.pth: the shape of one observation."""
     observation_dtype: str | None = None
     """For a bare policy.pth: the dtype of the observation space, `float32` unless the policy sees uint8 images."""
     action_kind: str | None = None
-    """For a bare policy.pth: `discrete` or `box`."""
+    """For a bare policy.pth: `discrete`, `box`, `multi_discrete` or `multi_binary`."""
+    action_sizes: tuple[int, ...] | None = None
+    """For a bare policy.pth with multi_discrete actions: the number of values of each choice."""
     action_low: tuple[float, ...] | None = None
     """For a bare policy.pth: the action space's lower bound, one value for all or one for each action."""
     action_high: tuple[float, ...] | None = None
     """For a bare policy.pth: the action space's upper bound."""
     squash_output: bool | None = None
-    """For a bare policy.pth of the PPO family with gSDE: whether the mean is squashed by tanh and rescaled."""
+    """For a bare policy.pth of the PPO family with gSDE, or of ARS: whether actions are squashed and rescaled."""
     normalize_images: bool | None = None
     """For a bare policy.pth that sees uint8 images: whether SB3 divided them by 255, as it does by default."""
     clip_mean: float | None = None
-    """For a bare policy.pth of SAC with gSDE: the bound of the mean, which SB3 sets to 2 by default."""
+    """For a bare policy.pth of SAC, TQC or CrossQ with gSDE: the bound of the mean, which SB3 sets to 2 by default."""
+    use_expln: bool | None = None
+    """For a bare policy.pth with gSDE: whether expln instead of exp makes standard deviations, for drawing actions."""
+    masked: bool | None = None
+    """For a bare policy.pth of the PPO family: whether it is one of MaskablePPO, which takes action masks."""
+    quantiles: int | None = None
+    """For a bare policy.pth of QRDQN: the number of quantiles, which SB3 sets to 200 by default."""
+    batch_norm_eps: float | None = None
+    """For a bare policy.pth of CrossQ: what BatchRenorm adds to the variance, which SB3 sets to 0.001 by default."""
+    exploration_rate: float | None = None
+    """For a bare policy.pth of DQN or QRDQN: the probability of a random action, where actions are drawn."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("nonfinite", NONFINITE), ("lanes", LANES)):
             value = getattr(self, name)
             if value not in allowed:
                 raise BuildError("options", f"{name} must be one of {', '.join(map(str, allowed))}, found {value!a}")
-        if self.action_kind not in (None, *ACTION_KINDS):
-            raise BuildError("options", f"action_kind must be discrete or box, found {self.action_kind!a}")
+        for name in ("action_kind", "observation_kind"):
+            value = getattr(self, name)
+            if value not in (None, *SPACE_KINDS):
+                raise BuildError("options", f"{name} must be one of {', '.join(SPACE_KINDS)}, found {value!a}")
         if self.verify_observations < 1:
             raise BuildError("options", f"verify_observations must be at least 1, found {self.verify_observations}")
 

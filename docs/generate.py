@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from compiler.cli.choices import documentation, flag  # noqa: E402
-from compiler.frontends.sb3.families import FAMILIES, NOT_YET  # noqa: E402
+from compiler.frontends.sb3.families import FAMILIES  # noqa: E402
 from compiler.ops import OPS  # noqa: E402
 
 BLOCK = re.compile(r"(?P<start><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end of generated -->)", re.DOTALL)
@@ -60,11 +60,10 @@ def options_table() -> str:
 
 def policies_table() -> str:
     """
-    Every policy class that the SB3 frontend reads, and what it knows but does not read yet.
+    Every policy class that the SB3 frontend reads.
     """
     rows = [(", ".join(family.algorithms), f"`{path.rpartition('.')[2]}`") for path, family in FAMILIES.items()]
-    missing = ", ".join(dict.fromkeys(NOT_YET.values()))
-    return table(("algorithms", "policy class"), rows) + f"\nRecognised, but not compiled yet: {missing}.\n"
+    return table(("algorithms", "policy class"), rows)
 
 
 GENERATORS: dict[str, Callable[[], str]] = {

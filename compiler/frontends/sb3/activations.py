@@ -18,7 +18,7 @@ from compiler.readers.pickle_machine import Call, Symbol
 PARTIAL = "functools.partial"
 TORCH = "torch.nn."
 REQUIRED = object()
-ADVICE = "retrain with one of torch.nn's activations without parameters"
+ADVICE = "retrain with one of torch.nn's activations"
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,13 @@ class Activation:
     """As torch.nn writes it: `LeakyReLU(negative_slope=0.2)`."""
     op: str
     attributes: Mapping[str, Attribute]
+
+    @property
+    def learned(self) -> bool:
+        """
+        Whether each layer's activation has slopes of its own, in a tensor `SLOT.weight`.
+        """
+        return self.op == "prelu"
 
 
 Bound = Mapping[str, object]
@@ -112,6 +119,7 @@ RULES: Mapping[str, Rule] = {
     "LogSigmoid": Rule("log_sigmoid"),
     "LogSoftmax": Rule("log_softmax", {"dim": None}, _over_features(None)),
     "Mish": Rule("mish", _INPLACE),
+    "PReLU": Rule("prelu", {"num_parameters": 1, "init": 0.25, "device": None, "dtype": None}, _none),
     "RReLU": Rule("leaky_relu", {"lower": 1 / 8, "upper": 1 / 3, **_INPLACE}, _mean_slope),
     "ReLU": Rule("relu", _INPLACE),
     "ReLU6": Rule("hardtanh", _INPLACE, lambda bound: {"min_val": 0.0, "max_val": 6.0}),
@@ -131,7 +139,6 @@ RULES: Mapping[str, Rule] = {
 REFUSED = {
     "GLU": "halves the number of features, which no layer of SB3's expects",
     "MultiheadAttention": "has learned parameters and needs three inputs",
-    "PReLU": "has learned parameters, which this version does not compile",
     "Softmax2d": "works on images, not on features",
 }
 

@@ -1,95 +1,120 @@
 """
-PPO, A2C and TRPO: `stable_baselines3.common.policies.ActorCriticPolicy`.
+PPO, A2C and TRPO: `stable_baselines3.common.policies.ActorCriticPolicy`; and MaskablePPO, which has the same network.
 
 features -> policy_net -> action_net -> the mode of the action's distribution. The value network is translated as well;
 a pass drops it.
 """
 
-from compiler.frontends.sb3.description import Description, Family
-from compiler.frontends.sb3.network import Network, Signal
-from compiler.ir import Box, Discrete
+from collections.abc import Callable
+
+import numpy as np
+
+from compiler.frontends.sb3 import heads, sequential
+from compiler.frontends.sb3.description import ALL_ACTIONS, CHOICES, GAUSSIAN_ARGUMENTS, Description, Family
+from compiler.frontends.sb3.extractors import extract
+from compiler.frontends.sb3.network import Network, Part, Signal
 
 SHARED = "mlp_extractor.shared_net"
 """Layers that actor and critic had in common in SB3 before 1.8."""
 POLICY, VALUE = "mlp_extractor.policy_net", "mlp_extractor.value_net"
+EXTRACTORS = ("pi_features_extractor", "features_extractor")
+"""The actor's; SB3 before 1.7 had one for actor and critic."""
+CRITIC_EXTRACTORS = ("vf_features_extractor", "features_extractor")
+
+ARGUMENTS = frozenset({"ortho_init", "share_features_extractor"})
 
 
-def translate(network: Network, description: Description) -> None:
+def prefix_of(network: Network, prefixes: tuple[str, ...]) -> str:
+    """
+    The first key prefix that the checkpoint has.
+    """
+    return next((prefix for prefix in prefixes if network.has(prefix)), prefixes[-1])
+
+
+def _translate(network: Network, description: Description) -> None:
     """
     Adds actor, action and value.
     """
-    features = network.features(
-        description.observation_space, "pi_features_extractor", normalize_images=description.normalize_images
-    )
-    shared = network.hidden(features, SHARED, description.activation)
-    latent = network.hidden(shared, POLICY, description.activation)
+    _add(network, description, lambda latent, features: heads.act(network, latent, features, description))
+
+
+def _translate_masked(network: Network, description: Description) -> None:
+    """
+    Adds actor, the choice among what the masks allow, and value.
+    """
     space = description.action_space
-    if isinstance(space, Discrete):
-        _choose(network, latent, space)
-    else:
-        _bound(network, latent, space, description)
-    if any(name.startswith((f"{VALUE}.", "value_net.")) for name in network.tensors):
-        latent = network.hidden(shared, VALUE, description.activation)
-        network.output(network.linear(latent, "value_net", 1), "value", "value")
+    _add(network, description, lambda latent, features: heads.choose_masked(network, latent, space))
 
 
-def _choose(network: Network, latent: Signal, space: Discrete) -> None:
+def _add(network: Network, description: Description, act: Callable[[Signal, Signal], None]) -> None:
+    parts = network.observe(description.parts, normalize_images=description.normalize_images)
+    actor = prefix_of(network, EXTRACTORS)
+    features = extract(network, parts, actor, description.extractor)
+    shared = sequential.hidden(network, features, SHARED, description.activation)
+    act(sequential.hidden(network, shared, POLICY, description.activation), features)
+    if has_value(network):
+        critic = critic_features(network, parts, features, description)
+        if critic is not features:
+            shared = sequential.hidden(network, critic, SHARED, description.activation)
+        add_value(network, shared, description)
+
+
+def has_value(network: Network) -> bool:
     """
-    The most probable action. The softmax matters: logits that differ by rounding can have equal probabilities.
+    Whether the checkpoint has a value network.
     """
-    logits = network.linear(latent, "action_net", space.n)
-    network.output(logits, "logits", "scores")
-    probabilities = network.apply(logits, "softmax", "action_dist.probs")
-    network.output(network.apply(probabilities, "argmax", "action_dist.mode"), "action", "action")
+    return any(name.startswith((f"{VALUE}.", "value_net.")) for name in network.tensors)
 
 
-def _bound(network: Network, latent: Signal, space: Box, description: Description) -> None:
+def critic_features(network: Network, parts: list[Part], features: Signal, description: Description) -> Signal:
     """
-    The mean, clipped; or, with squash_output, squashed and rescaled.
-
-    SB3 before 2.2.1 allowed squash_output without gSDE, and then rescaled without a tanh before it.
+    The features that the critic sees: the actor's, unless the critic's extractor has other weights.
     """
-    mean = network.linear(latent, "action_net", space.low.size)
-    network.output(mean, "mean_actions", "scores")
-    if description.squash_output:
-        squashed = network.apply(mean, "tanh", "action_dist.mode") if _uses_sde(network, description) else mean
-        action = network.within(squashed, space, "rescale", "unscale_action")
-    else:
-        action = network.within(mean, space, "clip", "clip_action")
-    network.output(action, "action", "action")
+    actor, critic = (prefix_of(network, prefixes) for prefixes in (EXTRACTORS, CRITIC_EXTRACTORS))
+    if _same(network, actor, critic):
+        return features
+    return extract(network, parts, critic, description.extractor)
 
 
-def _uses_sde(network: Network, description: Description) -> bool:
+def _same(network: Network, one: str, other: str) -> bool:
     """
-    Whether the distribution is gSDE's, whose log_std is a matrix (features, actions); otherwise it is (actions,).
+    Whether two extractors have equal tensors.
     """
-    log_std = network.tensors.get("log_std")
-    if log_std is None:
-        return bool(description.use_sde)
-    found = log_std.ndim == 2
-    if description.use_sde is not None and description.use_sde != found:
-        network.findings.damaged(f"use_sde is {description.use_sde}, but log_std has shape {log_std.shape}")
-    return found
+    first, second = (
+        {name.removeprefix(prefix): array for name, array in network.tensors.items() if name.startswith(f"{prefix}.")}
+        for prefix in (one, other)
+    )
+    if first.keys() != second.keys():
+        return False
+    return all(array is second[name] or np.array_equal(array, second[name]) for name, array in first.items())
+
+
+def add_value(network: Network, features: Signal, description: Description) -> None:
+    """
+    Adds the critic's estimate, (batch, 1), from what the value network reads.
+    """
+    latent = sequential.hidden(network, features, VALUE, description.activation)
+    network.output(network.linear(latent, "value_net", 1), "value", "value")
 
 
 FAMILY = Family(
     algorithms=("PPO", "A2C", "TRPO"),
     activation="Tanh",
-    action_spaces=(Box, Discrete),
-    layers=(SHARED, POLICY, "action_net"),
-    extractors=("features_extractor", "pi_features_extractor"),
-    arguments=frozenset(
-        {
-            "full_std",
-            "log_std_init",
-            "ortho_init",
-            "sde_net_arch",
-            "share_features_extractor",
-            "squash_output",
-            "use_expln",
-            "use_sde",
-        }
-    ),
-    squashed=False,
-    translate=translate,
+    action_spaces=ALL_ACTIONS,
+    layers=(SHARED, POLICY, heads.ACTION_NET),
+    extractors=EXTRACTORS,
+    arguments=frozenset({*ARGUMENTS, *GAUSSIAN_ARGUMENTS, "squash_output"}),
+    translate=_translate,
+    log_std="log_std",
+)
+
+MASKED = Family(
+    algorithms=("MaskablePPO",),
+    activation="Tanh",
+    action_spaces=CHOICES,
+    layers=FAMILY.layers,
+    extractors=EXTRACTORS,
+    arguments=ARGUMENTS,
+    translate=_translate_masked,
+    masked=True,
 )

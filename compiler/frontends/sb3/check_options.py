@@ -8,9 +8,9 @@ import numpy as np
 
 from compiler.errors import BuildError
 from compiler.frontends.sb3 import activations
-from compiler.frontends.sb3.description import Description
+from compiler.frontends.sb3.description import KINDS, Description
 from compiler.frontends.sb3.findings import Findings
-from compiler.ir import Box
+from compiler.ir import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from compiler.ops import Array
 from compiler.options import BuildOptions
 
@@ -62,15 +62,40 @@ def _same_bound(name: str) -> Callable[[Description, tuple[float, ...]], bool]:
     return agrees
 
 
+def _sizes(space: Space) -> tuple[int, ...] | None:
+    match space:
+        case Discrete():
+            return (space.n,)
+        case MultiDiscrete():
+            return space.nvec
+    return None
+
+
+def _shape(space: Space) -> tuple[int, ...] | None:
+    return space.shape if isinstance(space, (Box, MultiBinary)) else None
+
+
+def _dtype(space: Space) -> str | None:
+    return space.dtype if isinstance(space, Box) else None
+
+
 AGREEMENTS: Mapping[str, Callable[[Description, object], bool]] = {
     "activation": lambda description, value: activations.from_option(str(value)) == description.activation,
-    "observation_shape": lambda description, value: value == description.observation_space.shape,
-    "observation_dtype": lambda description, value: value == description.observation_space.dtype,
-    "action_kind": lambda description, value: value == type(description.action_space).__name__.lower(),
+    "observation_kind": lambda description, value: value == KINDS[type(description.observation_space)],
+    "observation_sizes": lambda description, value: value == _sizes(description.observation_space),
+    "observation_shape": lambda description, value: value == _shape(description.observation_space),
+    "observation_dtype": lambda description, value: value == _dtype(description.observation_space),
+    "action_kind": lambda description, value: value == KINDS[type(description.action_space)],
+    "action_sizes": lambda description, value: value == _sizes(description.action_space),
     "action_low": _same_bound("low"),  # type: ignore[dict-item]
     "action_high": _same_bound("high"),  # type: ignore[dict-item]
     "squash_output": lambda description, value: value == description.squash_output,
     "normalize_images": lambda description, value: value == description.normalize_images,
     "clip_mean": lambda description, value: value == description.clip_mean,
+    "use_expln": lambda description, value: value == description.use_expln,
+    "masked": lambda description, value: value == description.masked,
+    "quantiles": lambda description, value: value == description.quantiles,
+    "batch_norm_eps": lambda description, value: value == description.norm_epsilon,
+    "exploration_rate": lambda description, value: value == description.epsilon,
 }
 """For each option, whether a description agrees with its value."""

@@ -2,185 +2,167 @@
 The description of a policy whose file holds its spaces and its constructor's arguments: a `.zip`, or `policy.save()`.
 """
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-import numpy as np
-
 from compiler.errors import CheckpointError, UnsupportedError, quote
-from compiler.frontends.sb3 import activations
+from compiler.frontends.sb3 import activations, recurrent
 from compiler.frontends.sb3.activations import Activation
-from compiler.frontends.sb3.description import COMMON_ARGUMENTS, DEFAULT_CLIP_MEAN, Description, Family
-from compiler.frontends.sb3.families import COMPILED, FLATTEN_EXTRACTOR
+from compiler.frontends.sb3.arguments import Arguments, finite
+from compiler.frontends.sb3.assumptions import Assumptions, assumed_epsilon
+from compiler.frontends.sb3.description import (
+    DEFAULT_CLIP_MEAN,
+    DEFAULT_NORM_EPSILON,
+    Description,
+    Family,
+)
+from compiler.frontends.sb3.extractors import extractor_from, space_findings
+from compiler.frontends.sb3.families import POLICIES, PolicyClass, with_extractor
+from compiler.frontends.sb3.fields import Fields
 from compiler.frontends.sb3.findings import Findings
 from compiler.frontends.sb3.spaces import space_from
-from compiler.ir import Box, Discrete, Space
+from compiler.ir import Box, Dict, MultiBinary, Space
 from compiler.options import BuildOptions
-from compiler.readers.numpy_values import as_scalar
-from compiler.readers.pickle_machine import Symbol, describe
 
-LONGEST_TEXT = 200
 MOST_DIMENSIONS = 7
 """Of an observation; a tensor of the model has the batch besides."""
 
 
-@dataclass(frozen=True)
-class Fields:
-    """
-    The decoded fields of a checkpoint, as yet uninterpreted.
-    """
-
-    policy: str
-    """The path of the policy class."""
-    observation_space: object
-    action_space: object
-    arguments: Mapping[str, object]
-    """The policy's constructor's arguments that were given."""
-    origin: str = "policy_kwargs"
-    """What the file calls them."""
-    texts: Mapping[str, str] = field(default_factory=dict)
-    """How SB3 printed arguments that are not plain values: the only place with the name of a lambda."""
-    use_sde: bool | None = None
-
-
-def describe_policy(fields: Fields, family: Family, options: BuildOptions, findings: Findings) -> Description | None:
+def describe_policy(
+    fields: Fields, options: BuildOptions, findings: Findings, assumptions: Assumptions
+) -> Description | None:
     """
     Interprets the fields; None if anything is wrong with them, which is recorded.
     """
+    policy = POLICIES[fields.policy]
+    family = policy.family
     observations = findings.attempt(lambda: observation_space(fields, findings.where))
     actions = findings.attempt(lambda: action_space(fields, family, findings.where))
-    activation = findings.attempt(lambda: _activation(fields, family, options, findings.where))
-    reader = _Arguments(fields, findings)
+    reader = Arguments(fields, findings)
+    activation = findings.attempt(lambda: _activation(reader, family, options))
     reader.check_names(family)
-    reader.check_extractor()
-    normalize_images = reader.flag("normalize_images", True)
-    squash_output = reader.flag("squash_output", False)
-    clip_mean = reader.number("clip_mean", DEFAULT_CLIP_MEAN)
+    extractor = _extractor(reader, policy, observations)
+    if family is recurrent.FAMILY:
+        reader.check_lstm()
+    squash_output = reader.flag("squash_output", policy.squash_output)
     use_sde = fields.use_sde if fields.use_sde is not None else reader.flag_if_given("use_sde")
-    if observations is None or actions is None or activation is None or findings:
+    quantiles = fields.arguments.get("n_quantiles")
+    normalize_images, use_expln = reader.flag("normalize_images", True), reader.flag("use_expln", False)
+    clip_mean = reader.number("clip_mean", DEFAULT_CLIP_MEAN)
+    norm_epsilon = reader.number("batch_norm_eps", DEFAULT_NORM_EPSILON)
+    epsilon = _epsilon(fields, family, options, findings, assumptions)
+    if observations is None or actions is None or activation is None or extractor is None or findings:
         return None
     return Description(
-        kind=fields.policy.rpartition(".")[2],
+        kind=_kind(fields, extractor),
         observation_space=observations,
         action_space=actions,
         activation=activation,
+        extractor=extractor,
+        squash_output=family.squashed or (squash_output and isinstance(actions, Box)),
         normalize_images=normalize_images,
-        squash_output=squash_output or family.squashed,
         clip_mean=clip_mean,
+        norm_epsilon=norm_epsilon,
+        epsilon=epsilon,
         use_sde=use_sde,
+        use_expln=use_expln,
+        noise_layers=fields.arguments.get("sde_net_arch") is not None,
+        quantiles=quantiles if isinstance(quantiles, int) else None,
+        masked=family.masked,
     )
 
 
-def observation_space(fields: Fields, where: str) -> Box:
+def _kind(fields: Fields, extractor: str) -> str:
     """
-    The observation space, if it is one that the policies here can see.
+    The name of the policy class. Where there are tensors alone, they tell a family, and the extractor one of its kinds.
     """
-    space = space_from(fields.observation_space, f"{where}: observation_space")
-    if not isinstance(space, Box):
-        raise UnsupportedError(f"{where}: observation_space", f"{_name(space)} observations; {COMPILED} on Box")
-    if not space.shape:
-        raise UnsupportedError(f"{where}: observation_space", "a Box of shape (), for which SB3's predict fails, too")
-    if len(space.shape) > MOST_DIMENSIONS:
-        finding = f"a Box of {len(space.shape)} dimensions; at most {MOST_DIMENSIONS} are compiled"
-        raise UnsupportedError(f"{where}: observation_space", finding)
+    policy = with_extractor(fields.policy, extractor) if fields.is_inferred else fields.policy
+    return policy.rpartition(".")[2]
+
+
+def observation_space(fields: Fields, where: str) -> Space:
+    """
+    The observation space, if it is one that policies can see.
+    """
+    name = f"{where}: observation_space"
+    space = space_from(fields.observation_space, name)
+    parts = space.spaces if isinstance(space, Dict) else (("", space),)
+    if not parts:
+        raise CheckpointError(name, "a Dict without parts")
+    for key, part in parts:
+        inner = f"{name}: {quote(key)}" if key or isinstance(space, Dict) else name
+        if isinstance(part, Dict):
+            raise UnsupportedError(inner, "a Dict in a Dict, which SB3 does not take either")
+        if isinstance(part, (Box, MultiBinary)):
+            _check_shape(part, inner)
     return space
 
 
-def action_space(fields: Fields, family: Family, where: str) -> Box | Discrete:
+def _check_shape(space: Box | MultiBinary, where: str) -> None:
+    called = type(space).__name__
+    if not space.shape:
+        raise UnsupportedError(where, f"a {called} of shape (), for which SB3's predict fails, too")
+    if len(space.shape) > MOST_DIMENSIONS:
+        finding = f"a {called} of {len(space.shape)} dimensions; at most {MOST_DIMENSIONS} are compiled"
+        raise UnsupportedError(where, finding)
+
+
+def action_space(fields: Fields, family: Family, where: str) -> Space:
     """
     The action space, if it is one that the family here can act in.
     """
-    space = space_from(fields.action_space, f"{where}: action_space")
+    name = f"{where}: action_space"
+    space = space_from(fields.action_space, name)
     allowed = " or ".join(kind.__name__ for kind in family.action_spaces)
-    if not isinstance(space, family.action_spaces) or not isinstance(space, (Box, Discrete)):
+    if not isinstance(space, family.action_spaces):
         algorithms = ", ".join(family.algorithms)
-        finding = f"{_name(space)} actions; policies of {algorithms} are compiled for {allowed} actions"
-        raise UnsupportedError(f"{where}: action_space", finding)
+        finding = f"{type(space).__name__} actions; policies of {algorithms} are compiled for {allowed} actions"
+        raise UnsupportedError(name, finding)
+    if isinstance(space, MultiBinary) and len(space.shape) != 1:
+        raise UnsupportedError(name, f"a MultiBinary of shape {space.shape}; SB3 takes actions of one dimension")
     return space
 
 
-def _name(space: Space) -> str:
-    return type(space).__name__
+def _extractor(reader: Arguments, policy: PolicyClass, space: Space | None) -> str | None:
+    """
+    The features extractor, if it is SB3's and takes the observations; else None, and that is recorded.
+    """
+    name = "features_extractor_class"
+    value, shown = reader.fields.arguments.get(name), reader.shown(name)
+    where = f"{reader.findings.where}: {reader.path(name)}"
+    extractor = reader.findings.attempt(lambda: extractor_from(value, policy.extractor, shown, where))
+    if extractor is not None:
+        reader.check_extractor(extractor)
+        for text in space_findings(extractor, space) if space is not None else ():
+            reader.findings.unsupported(f"observation_space: {text}")
+    return extractor
 
 
-def _activation(fields: Fields, family: Family, options: BuildOptions, where: str) -> Activation:
+def _activation(reader: Arguments, family: Family, options: BuildOptions) -> Activation:
     """
     The activation of the file; where the file holds code of its own instead of a class of torch.nn, that of the option.
     """
-    name = f"{fields.origin}.activation_fn"
-    value = fields.arguments.get("activation_fn")
+    where, name = reader.findings.where, "activation_fn"
+    value = reader.fields.arguments.get(name)
     if value is None:
         return activations.from_option(family.activation)
     if activations.is_known(value):
-        return activations.from_checkpoint(value, f"{where}: {name}")
+        return activations.from_checkpoint(value, f"{where}: {reader.path(name)}")
     if options.activation is not None:
         return activations.from_option(options.activation)
-    text = re.sub(r" at 0x[0-9a-fA-F]+", "", fields.texts.get("activation_fn", ""))
-    shown = quote(text, LONGEST_TEXT) if text else describe(value)
-    raise UnsupportedError(where, f"{name}: {shown} can't be known from the file; pass --activation relu|tanh|...")
+    known = "can't be known from the file; pass --activation relu|tanh|..."
+    raise UnsupportedError(where, f"{reader.path(name)}: {reader.shown(name)} {known}")
 
 
-class _Arguments:
+def _epsilon(
+    fields: Fields, family: Family, options: BuildOptions, findings: Findings, assumptions: Assumptions
+) -> float:
     """
-    Reads plain arguments, and records those that are of the wrong type.
+    The probability of a random action: the file's, the option's, or SB3's default.
     """
-
-    def __init__(self, fields: Fields, findings: Findings) -> None:
-        self.fields = fields
-        self.findings = findings
-
-    def check_names(self, family: Family) -> None:
-        """
-        Records arguments that the policy class does not have: what they do can't be known.
-        """
-        unknown = [name for name in self.fields.arguments if name not in COMMON_ARGUMENTS.keys() | family.arguments]
-        for name in unknown:
-            kind = self.fields.policy.rpartition(".")[2]
-            self.findings.unsupported(f"{self.fields.origin}.{_plain(name)}: not an argument of {kind} that is known")
-
-    def check_extractor(self) -> None:
-        """
-        Records a features extractor other than SB3's default for MLP policies.
-        """
-        value = self.fields.arguments.get("features_extractor_class")
-        if value is None or (isinstance(value, Symbol) and value.path == FLATTEN_EXTRACTOR):
-            return
-        name = f"{self.fields.origin}.features_extractor_class"
-        self.findings.unsupported(f"{name}: {describe(value)}; {COMPILED}, with FlattenExtractor")
-
-    def flag(self, name: str, default: bool) -> bool:
-        """
-        A bool argument.
-        """
-        value = self.flag_if_given(name)
-        return default if value is None else value
-
-    def flag_if_given(self, name: str) -> bool | None:
-        """
-        A bool argument; None if it is not given.
-        """
-        value = self.fields.arguments.get(name)
-        if value is None or isinstance(value, bool):
-            return value
-        self.findings.damaged(f"{self.fields.origin}.{name}: expected true or false, found {describe(value)}")
-        return None
-
-    def number(self, name: str, default: float) -> float:
-        """
-        A number argument.
-        """
-        value = self.fields.arguments.get(name, default)
-        number = self.findings.attempt(lambda: _finite(value, f"{self.findings.where}: {self.fields.origin}.{name}"))
-        return default if number is None else number
-
-
-def _plain(name: str) -> str:
-    return name if name.isidentifier() and name.isascii() and len(name) < 60 else quote(name)
-
-
-def _finite(value: object, where: str) -> float:
-    number = float(as_scalar(value, where))
-    if not np.isfinite(number):
-        raise CheckpointError(where, f"expected a finite number, found {number}")
-    return number
+    if family.epsilon is None:
+        return 0.0
+    if fields.exploration_rate is not None:
+        where = f"{findings.where}: exploration_rate"
+        rate = findings.attempt(lambda: finite(fields.exploration_rate, where))
+        if rate is not None and not 0 <= rate <= 1:
+            findings.damaged(f"exploration_rate: expected a number from 0 to 1, found {rate}")
+        return rate or 0.0
+    return assumed_epsilon(family.epsilon, options, findings, assumptions)

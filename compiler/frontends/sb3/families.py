@@ -3,54 +3,79 @@ Which policies can be compiled: the tables that a new family adds its rows to.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from compiler.errors import CheckpointError, UnsupportedError, quote
-from compiler.frontends.sb3 import actor_critic, dqn, sac, td3
-from compiler.frontends.sb3.description import Family
+from compiler.frontends.sb3 import actor_critic, ars, dqn, recurrent, sac, td3
+from compiler.frontends.sb3.description import COMBINED, FLATTEN, NATURE, Family
 from compiler.readers.pickle_machine import Symbol, describe
 from compiler.readers.tensors import TensorFile
 
-FAMILIES: dict[str, Family] = {
-    "stable_baselines3.common.policies.ActorCriticPolicy": actor_critic.FAMILY,
-    "stable_baselines3.dqn.policies.DQNPolicy": dqn.FAMILY,
-    "stable_baselines3.sac.policies.SACPolicy": sac.FAMILY,
-    "stable_baselines3.td3.policies.TD3Policy": td3.FAMILY,
+COMPILED_WITH = "_orig_mod"
+"""What torch.compile puts into the paths of the modules that it wraps."""
+
+
+@dataclass(frozen=True)
+class PolicyClass:
+    """
+    A policy class of SB3 or sb3_contrib: its family, and what it sets besides.
+    """
+
+    family: Family
+    extractor: str = FLATTEN
+    """The features extractor that it has unless `features_extractor_class` says otherwise."""
+    squash_output: bool = False
+    """The default of the argument."""
+
+
+def _kinds(module: str, family: Family, mlp: str, cnn: str = "", multi_input: str = "") -> dict[str, PolicyClass]:
+    names = {mlp: FLATTEN, cnn: NATURE, multi_input: COMBINED}
+    return {f"{module}.{name}": PolicyClass(family, extractor) for name, extractor in names.items() if name}
+
+
+ACTOR_CRITIC = "stable_baselines3.common.policies"
+MASKABLE = "sb3_contrib.common.maskable.policies"
+RECURRENT = "sb3_contrib.common.recurrent.policies"
+OFF_POLICY = ("CnnPolicy", "MultiInputPolicy")
+
+POLICIES: Mapping[str, PolicyClass] = {
+    **_kinds(
+        ACTOR_CRITIC,
+        actor_critic.FAMILY,
+        "ActorCriticPolicy",
+        "ActorCriticCnnPolicy",
+        "MultiInputActorCriticPolicy",
+    ),
+    **_kinds(
+        MASKABLE,
+        actor_critic.MASKED,
+        "MaskableActorCriticPolicy",
+        "MaskableActorCriticCnnPolicy",
+        "MaskableMultiInputActorCriticPolicy",
+    ),
+    **_kinds(
+        RECURRENT,
+        recurrent.FAMILY,
+        "RecurrentActorCriticPolicy",
+        "RecurrentActorCriticCnnPolicy",
+        "RecurrentMultiInputActorCriticPolicy",
+    ),
+    **_kinds("stable_baselines3.dqn.policies", dqn.FAMILY, "DQNPolicy", *OFF_POLICY),
+    **_kinds("sb3_contrib.qrdqn.policies", dqn.QUANTILES, "QRDQNPolicy", *OFF_POLICY),
+    **_kinds("stable_baselines3.sac.policies", sac.FAMILY, "SACPolicy", *OFF_POLICY),
+    **_kinds("sb3_contrib.tqc.policies", sac.TQC, "TQCPolicy", *OFF_POLICY),
+    **_kinds("sb3_contrib.crossq.policies", sac.CROSSQ, "CrossQPolicy"),
+    **_kinds("stable_baselines3.td3.policies", td3.FAMILY, "TD3Policy", *OFF_POLICY),
+    "sb3_contrib.ars.policies.ARSPolicy": PolicyClass(ars.FAMILY, squash_output=True),
+    "sb3_contrib.ars.policies.ARSLinearPolicy": PolicyClass(ars.FAMILY),
 }
 """By the path of the policy class, as pickled. TRPO saves ActorCriticPolicy, DDPG saves TD3Policy."""
 
-NOT_YET: dict[str, str] = {
-    "stable_baselines3.common.policies.ActorCriticCnnPolicy": "images",
-    "stable_baselines3.common.policies.MultiInputActorCriticPolicy": "Dict observations",
-    "stable_baselines3.dqn.policies.CnnPolicy": "images",
-    "stable_baselines3.dqn.policies.MultiInputPolicy": "Dict observations",
-    "stable_baselines3.sac.policies.CnnPolicy": "images",
-    "stable_baselines3.sac.policies.MultiInputPolicy": "Dict observations",
-    "stable_baselines3.td3.policies.CnnPolicy": "images",
-    "stable_baselines3.td3.policies.MultiInputPolicy": "Dict observations",
-    "sb3_contrib.common.maskable.policies.MaskableActorCriticPolicy": "MaskablePPO",
-    "sb3_contrib.common.maskable.policies.MaskableActorCriticCnnPolicy": "MaskablePPO",
-    "sb3_contrib.common.maskable.policies.MaskableMultiInputActorCriticPolicy": "MaskablePPO",
-    "sb3_contrib.common.recurrent.policies.RecurrentActorCriticPolicy": "RecurrentPPO",
-    "sb3_contrib.common.recurrent.policies.RecurrentActorCriticCnnPolicy": "RecurrentPPO",
-    "sb3_contrib.common.recurrent.policies.RecurrentMultiInputActorCriticPolicy": "RecurrentPPO",
-    "sb3_contrib.qrdqn.policies.QRDQNPolicy": "QRDQN",
-    "sb3_contrib.qrdqn.policies.CnnPolicy": "QRDQN",
-    "sb3_contrib.qrdqn.policies.MultiInputPolicy": "QRDQN",
-    "sb3_contrib.tqc.policies.TQCPolicy": "TQC",
-    "sb3_contrib.tqc.policies.CnnPolicy": "TQC",
-    "sb3_contrib.tqc.policies.MultiInputPolicy": "TQC",
-    "sb3_contrib.crossq.policies.CrossQPolicy": "CrossQ",
-    "sb3_contrib.ars.policies.ARSPolicy": "ARS",
-    "sb3_contrib.ars.policies.ARSLinearPolicy": "ARS",
-}
-"""Policy classes of SB3 and sb3-contrib that this version does not compile, with what they are for."""
+FAMILIES: dict[str, Family] = {path: policy.family for path, policy in POLICIES.items()}
 
-ALGORITHMS = [name for family in FAMILIES.values() for name in family.algorithms]
-COMPILED = f"this version compiles MLP policies of {', '.join(ALGORITHMS[:-1])} and {ALGORITHMS[-1]}"
-
-FLATTEN_EXTRACTOR = "stable_baselines3.common.torch_layers.FlattenExtractor"
+ALGORITHMS = list(dict.fromkeys(name for family in FAMILIES.values() for name in family.algorithms))
+COMPILED = f"compiled are the policies of {', '.join(ALGORITHMS[:-1])} and {ALGORITHMS[-1]}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +87,7 @@ class Mark:
     pattern: re.Pattern[str]
     """Matches the beginning of a key or of a module's path."""
     policy: str
-    """The policy class, a key of `FAMILIES` or `NOT_YET`."""
+    """The policy class, a key of `POLICIES`."""
 
 
 def _mark(pattern: str, policy: str) -> Mark:
@@ -70,16 +95,20 @@ def _mark(pattern: str, policy: str) -> Mark:
 
 
 MARKS = (
-    _mark(r"lstm_actor\.", "sb3_contrib.common.recurrent.policies.RecurrentActorCriticPolicy"),
+    _mark(r"lstm_actor\.", f"{RECURRENT}.RecurrentActorCriticPolicy"),
     _mark(r"quantile_net\.", "sb3_contrib.qrdqn.policies.QRDQNPolicy"),
     _mark(r"actor\.latent_pi\.\d+\.ra_mean$", "sb3_contrib.crossq.policies.CrossQPolicy"),
     _mark(r"q_net\.", "stable_baselines3.dqn.policies.DQNPolicy"),
     _mark(r"actor\.(latent_pi|log_std)\b", "stable_baselines3.sac.policies.SACPolicy"),
     _mark(r"actor\.mu\.", "stable_baselines3.td3.policies.TD3Policy"),
-    _mark(r"(mlp_extractor|value_net)\b", "stable_baselines3.common.policies.ActorCriticPolicy"),
+    _mark(r"(mlp_extractor|value_net)\b", f"{ACTOR_CRITIC}.ActorCriticPolicy"),
     _mark(r"action_net\.", "sb3_contrib.ars.policies.ARSPolicy"),
 )
 """The first row that matches anything counts."""
+
+MASKED_POLICY = f"{MASKABLE}.MaskableActorCriticPolicy"
+"""Its tensors are those of `ActorCriticPolicy`."""
+LINEAR_ARS = "sb3_contrib.ars.policies.ARSLinearPolicy"
 
 
 def policy_from_class(value: object, where: str) -> str:
@@ -91,41 +120,64 @@ def policy_from_class(value: object, where: str) -> str:
     """
     if not isinstance(value, Symbol):
         raise UnsupportedError(where, f"{describe(value)} is a policy class of its own; {COMPILED}")
-    return _compiled(value.path, where)
+    if value.path not in POLICIES:
+        raise UnsupportedError(
+            where, f"the policy class {quote(value.path)} is not one of Stable-Baselines3's; {COMPILED}"
+        )
+    return value.path
 
 
 def policy_from_keys(file: TensorFile, where: str) -> str:
     """
-    The path of the policy class that a bare state dict comes from, if it can be compiled.
+    The path of the policy class that a bare state dict comes from: that of its MLP policies, whatever the extractor.
 
     Raises:
         CheckpointError: the keys are those of no policy.
-        UnsupportedError: they are those of another policy, which is named.
     """
     names = [*file.tensors, *file.module_paths]
     for mark in MARKS:
         if any(mark.pattern.match(name) for name in names):
-            return _compiled(mark.policy, where)
+            return mark.policy
     shown = ", ".join(quote(name) for name in list(file.tensors)[:5]) or "none"
     raise CheckpointError(where, f"the tensors are not those of a Stable-Baselines3 policy; the first are {shown}")
 
 
-def _compiled(path: str, where: str) -> str:
-    if path in FAMILIES:
-        return path
-    name = path.rpartition(".")[2]
-    if path in NOT_YET:
-        raise UnsupportedError(where, f"{name} ({NOT_YET[path]}) is not compiled yet; {COMPILED}")
-    raise UnsupportedError(where, f"the policy class {quote(path)} is not one of Stable-Baselines3's; {COMPILED}")
+def with_extractor(policy: str, extractor: str) -> str:
+    """
+    The class of the same family and module whose extractor this is; the class itself if there is none.
+    """
+    if POLICIES[policy].extractor == extractor:
+        return policy
+    module, family = policy.rpartition(".")[0], POLICIES[policy].family
+    others = (path for path, other in POLICIES.items() if (other.family, other.extractor) == (family, extractor))
+    return next((path for path in others if path.startswith(f"{module}.")), policy)
 
 
-def extractor_findings(family: Family, file: TensorFile) -> Iterable[str]:
+def without_compile(file: TensorFile, where: str) -> TensorFile:
     """
-    What shows that the features extractor does more than flatten.
+    The file with the names that its tensors had before torch.compile.
+
+    Raises:
+        CheckpointError: two tensors would get one name.
     """
-    for prefix in family.extractors:
-        names = dict.fromkeys(name for name in (*file.tensors, *file.module_paths) if name.startswith(f"{prefix}."))
-        strange = [name for name in names if name != f"{prefix}.flatten"]
-        if strange:
-            shown = ", ".join(quote(name) for name in strange[:3])
-            yield f"the features extractor {prefix!r} does more than flatten (it has {shown}); {COMPILED}"
+    if not any(COMPILED_WITH in name.split(".") for name in (*file.tensors, *file.module_paths)):
+        return file
+    tensors = {_plain(name): array for name, array in file.tensors.items()}
+    if len(tensors) != len(file.tensors):
+        raise CheckpointError(where, f"two tensors have the same name but for {COMPILED_WITH!r}")
+    return replace(file, tensors=tensors, module_paths=_unique(_plain(path) for path in file.module_paths))
+
+
+def _plain(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part != COMPILED_WITH)
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def takes_masks(policy: str, arguments: Collection[str]) -> bool:
+    """
+    Whether `policy.save()` of a policy with PPO's tensors is one of MaskablePPO: its constructor alone has no use_sde.
+    """
+    return FAMILIES[policy] is actor_critic.FAMILY and "use_sde" not in arguments

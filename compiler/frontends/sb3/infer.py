@@ -5,37 +5,45 @@ What neither names nor options tell is either assumed, with SB3's default, and r
 set, refused; all of it at once.
 """
 
-import math
 import re
 from collections.abc import Mapping
-from typing import NoReturn
 
 import numpy as np
 
-from compiler.errors import BuildError, UnsupportedError
-from compiler.frontends.sb3 import activations, actor_critic, sac
+from compiler.errors import BuildError
+from compiler.frontends.sb3 import activations, actor_critic, ars, dqn, heads, infer_spaces, recurrent, sac, sequential
 from compiler.frontends.sb3.activations import Activation
-from compiler.frontends.sb3.check_options import bound, flag
-from compiler.frontends.sb3.describe import MOST_DIMENSIONS
-from compiler.frontends.sb3.description import DEFAULT_CLIP_MEAN, Description, Family
+from compiler.frontends.sb3.assumptions import Assumptions, assumed_epsilon
+from compiler.frontends.sb3.check_options import flag
+from compiler.frontends.sb3.description import (
+    COMBINED,
+    DEFAULT_CLIP_MEAN,
+    DEFAULT_NORM_EPSILON,
+    KINDS,
+    NATURE,
+    Description,
+    Family,
+)
+from compiler.frontends.sb3.extractors import extractor_of
+from compiler.frontends.sb3.families import FAMILIES, MASKED_POLICY, with_extractor
 from compiler.frontends.sb3.findings import Findings
-from compiler.ir import Box, Discrete, DType
+from compiler.ir import Box, Discrete, Space
 from compiler.ops import Array
 from compiler.options import BuildOptions
 from compiler.readers.tensors import TensorFile
 
-KINDS = {"discrete": Discrete, "box": Box}
+DEFAULT_QUANTILES = 200
+BY_NAME = {name: kind for kind, name in KINDS.items()}
 
 
 def infer_policy(
-    policy: str, family: Family, file: TensorFile, options: BuildOptions, findings: Findings
-) -> tuple[Description, list[str]]:
+    policy: str, file: TensorFile, options: BuildOptions, findings: Findings
+) -> tuple[Description, Family, list[str]]:
     """
-    The description of a policy, and a sentence for everything in it that was assumed.
+    The description of a policy, its family, and a sentence for everything in it that was assumed.
 
     Args:
-        policy: the path of its class.
-        family: that class's family.
+        policy: the path of a class with these tensors.
         file: its tensors.
         options: what the user knows of it.
         findings: where to record what is wrong.
@@ -45,21 +53,36 @@ def infer_policy(
         UnsupportedError: something can't be known and has no default, or, with `strict`, would have to be assumed.
         BuildError: an option is malformed or does not fit the tensors.
     """
-    inference = _Inference(policy, family, file, options, findings)
+    inference = _Inference(policy, file, options, findings)
     findings.raise_all()
     observations = findings.attempt(inference.observation_space)
     actions = findings.attempt(inference.action_space)
     activation = findings.attempt(inference.activation)
-    squashed = family.squashed or inference.squash_output()
+    squashed = inference.squash_output()
     clip_mean = inference.clip_mean()
     normalize_images = observations is None or inference.normalize_images(observations)
+    use_expln, norm_epsilon, epsilon = inference.use_expln(), inference.norm_epsilon(), inference.epsilon()
     findings.raise_all()
     assert observations is not None
     assert actions is not None
     assert activation is not None
-    kind = policy.rpartition(".")[2]
-    description = Description(kind, observations, actions, activation, normalize_images, squashed, clip_mean)
-    return description, inference.assumptions
+    description = Description(
+        kind=inference.policy,
+        observation_space=observations,
+        action_space=actions,
+        activation=activation,
+        extractor=inference.extractor,
+        normalize_images=normalize_images,
+        squash_output=squashed,
+        clip_mean=clip_mean,
+        norm_epsilon=norm_epsilon,
+        use_expln=use_expln,
+        noise_layers=inference.noise_layers(),
+        quantiles=inference.quantiles,
+        masked=inference.family.masked,
+        epsilon=epsilon,
+    )
+    return description, inference.family, inference.assumptions.texts
 
 
 class _Inference:
@@ -67,150 +90,245 @@ class _Inference:
     One question after another about one state dict.
     """
 
-    def __init__(
-        self, policy: str, family: Family, file: TensorFile, options: BuildOptions, findings: Findings
-    ) -> None:
-        self.policy = policy.rpartition(".")[2]
-        self.family = family
+    def __init__(self, policy: str, file: TensorFile, options: BuildOptions, findings: Findings) -> None:
         self.tensors: Mapping[str, Array] = file.tensors
         self.module_paths = file.module_paths
+        self.names = [*file.tensors, *file.module_paths]
         self.options = options
         self.findings = findings
-        self.assumptions: list[str] = []
-        self.layers = _layers(family, file)
+        self.assumptions = Assumptions(options.strict, findings)
+        policy = self._masked(policy)
+        self.family = FAMILIES[policy]
+        self.extractor = self._extractor()
+        self.policy = with_extractor(policy, self.extractor).rpartition(".")[2]
+        self.quantiles: int | None = None
+        self.layers = _layers(self.family, file)
         matrices = [array for array in self.layers if array.ndim == 2 and 0 not in array.shape]
         if len(matrices) != len(self.layers) or not matrices:
-            names = ", ".join(family.layers)
+            names = ", ".join(self.family.layers)
             findings.damaged(f"the layers between observation and action ({names}) are missing or not matrices")
             return
-        self.inputs = int(matrices[0].shape[1])
-        self.outputs = int(matrices[-1].shape[0])
+        first = self._first_matrix(matrices[0])
+        self.inputs, self.channels = self._inputs(int(first.shape[1]))
+        self.outputs = self._outputs(int(matrices[-1].shape[0]))
 
-    def assume(self, what: str, value: str, option: str) -> None:
+    def _first_matrix(self, matrix: Array) -> Array:
         """
-        Records that something had to be assumed; refuses it under `strict`.
+        The matrix that meets the features: an LSTM's, or else that of the first layer.
         """
-        if self.options.strict:
-            self.findings.unsupported(f"the file does not say {what}; pass {option}")
-        else:
-            self.assumptions.append(f"the file does not say {what}: assumed {value}")
+        entry = self.tensors.get(recurrent.ENTRY) if self.family is recurrent.FAMILY else None
+        if entry is None or entry.ndim == 2:
+            return matrix if entry is None else entry
+        self.findings.damaged(f"tensor {recurrent.ENTRY!r} has shape {entry.shape}, which is no matrix")
+        return matrix
+
+    def _masked(self, policy: str) -> str:
+        """
+        The class, or that of MaskablePPO if its tensors may be the same and the user says so.
+        """
+        given = self.options.masked
+        if FAMILIES[policy] is actor_critic.FAMILY and "log_std" not in self.tensors:
+            if given is None:
+                self.assumptions.add(
+                    "whether the policy takes action masks", "that it does not", "--masked or --no-masked"
+                )
+            return MASKED_POLICY if given else policy
+        if given:
+            name = policy.rpartition(".")[2]
+            self.findings.contradiction(f"--masked contradicts the tensors, which are those of {name}")
+        return policy
+
+    def _extractor(self) -> str:
+        prefix = next(
+            (name for name in self.family.extractors if any(n.startswith(f"{name}.") for n in self.names)), ""
+        )
+        self.prefix = prefix
+        extractor = extractor_of(prefix, self.names)
+        if extractor == COMBINED:
+            text = "is a policy of Dict observations, whose parts its tensors alone do not tell"
+            self.findings.unsupported(f"{text}; build from the .zip that model.save() writes")
+        return extractor
+
+    def _inputs(self, inputs: int) -> tuple[int, int]:
+        """
+        How many features the first fully connected layer takes, and channels the first convolution.
+        """
+        if self.extractor != NATURE:
+            return inputs, 0
+        linear, convolution = (self.tensors.get(f"{self.prefix}.{name}.weight") for name in ("linear.0", "cnn.0"))
+        if linear is None or linear.ndim != 2 or convolution is None or convolution.ndim != 4:
+            self.findings.damaged(f"the layers of {self.prefix!r} are missing or not those of a {NATURE}")
+            return inputs, 0
+        return int(linear.shape[1]), int(convolution.shape[1])
+
+    def _outputs(self, rows: int) -> int:
+        """
+        How many actions, or values of them, the last layer tells apart.
+        """
+        given = self.options.quantiles
+        if self.family is not dqn.QUANTILES:
+            if given is not None:
+                self.findings.contradiction("--quantiles contradicts the tensors, which are not those of QRDQN")
+            return rows
+        quantiles = DEFAULT_QUANTILES if given is None else given
+        if given is None and rows % quantiles == 0:
+            self.assumptions.add("the number of quantiles", f"{quantiles}, SB3's default", flag("quantiles"))
+        elif given is None:
+            self.findings.unsupported(
+                f"the file does not say how many quantiles the {rows} outputs of each action are; pass --quantiles"
+            )
+        elif given < 1 or rows % given:
+            self.findings.contradiction(f"--quantiles {given} does not divide the {rows} outputs of the last layer")
+            return rows
+        self.quantiles = quantiles
+        return max(1, rows // quantiles)
 
     # The observation.
 
-    def observation_space(self) -> Box:
+    def observation_space(self) -> Space:
         """
-        A Box of the given shape and dtype; by default flat and float32.
+        By options and sizes.
         """
-        given = self.options.observation_shape
-        shape = (self.inputs,) if given is None else given
-        if not shape or len(shape) > MOST_DIMENSIONS or min(shape) < 1 or math.prod(shape) != self.inputs:
-            raise BuildError(
-                "options", f"--observation-shape {shape} does not fit the {self.inputs} inputs of the policy"
-            )
-        if given is None:
-            self.assume(
-                "the shape of an observation", f"a Box({self.inputs},), without bounds", flag("observation_shape")
-            )
-        elif len(shape) == 3 and self.options.observation_dtype is None:
-            self.assume("whether observations are images", "float32, no images", flag("observation_dtype"))
-        dtype = _dtype(self.options.observation_dtype or "float32")
-        low, high = _limits(dtype)
-        return Box(dtype, np.full(shape, low, dtype.numpy), np.full(shape, high, dtype.numpy))
+        return infer_spaces.observation_space(
+            self.extractor, self.inputs, self.channels, self.options, self.assumptions
+        )
 
-    def normalize_images(self, space: Box) -> bool:
+    def normalize_images(self, space: Space) -> bool:
         """
         Whether images are divided by 255.
         """
         if self.options.normalize_images is not None:
             return self.options.normalize_images
-        if space.is_image:
-            self.assume("whether images were normalised", "divided by 255, SB3's default", flag("normalize_images"))
+        if isinstance(space, Box) and space.is_image:
+            what = "whether images were normalised"
+            self.assumptions.add(what, "divided by 255, SB3's default", flag("normalize_images"))
         return True
 
     # The action.
 
-    def action_space(self) -> Box | Discrete:
+    def action_space(self) -> Space:
         """
-        Discrete or Box, by family and log_std.
+        By family, by log_std or tanh, by options.
         """
         kind = self._action_kind()
         asked = self.options.action_kind
-        if asked is not None and KINDS[asked] is not kind:
-            raise BuildError("options", f"--action-kind {asked} contradicts the tensors of {self._called(kind)}")
-        return self._box() if kind is Box else self._discrete()
-
-    def _called(self, kind: type) -> str:
-        return f"{self.policy} with {kind.__name__} actions"
+        called = f"{self.policy} with {kind.__name__} actions"
+        if asked is not None and BY_NAME[asked] is not kind:
+            raise BuildError("options", f"--action-kind {asked} contradicts the tensors of {called}")
+        if kind is Box:
+            return infer_spaces.box(self.outputs, self.options, self.assumptions, squashed=self._is_squashed())
+        return infer_spaces.choices(kind, self.outputs, self.options, called, masked=self.family.masked)
 
     def _action_kind(self) -> type:
-        if self.family is not actor_critic.FAMILY:
-            return self.family.action_spaces[0]
-        if "log_std" in self.tensors:
+        spaces = self.family.action_spaces
+        if len(spaces) == 1:
+            return spaces[0]
+        if self.family.log_std in self.tensors or self._ends_in_tanh():
             return Box
-        if self.options.action_kind is None:
-            assumed = f"Discrete({self.outputs}), chosen without action masks"
-            self.assume("the kind of the actions", assumed, "--action-kind discrete")
+        asked = BY_NAME.get(self.options.action_kind or "")
+        possible = [kind for kind in spaces if kind is not Box or not self.family.log_std]
+        if asked in possible:
+            return asked
+        if asked is None:
+            self.assumptions.add("the kind of the actions", f"Discrete({self.outputs})", "--action-kind")
         return Discrete
 
-    def _discrete(self) -> Discrete:
-        given = [name for name in ("action_low", "action_high") if getattr(self.options, name) is not None]
-        if given:
-            raise BuildError("options", f"{' and '.join(map(flag, given))} given for {self._called(Discrete)}")
-        return Discrete(self.outputs)
+    def _ends_in_tanh(self) -> bool:
+        return self.family is ars.FAMILY and bool(ars.ends_in_tanh(self.tensors, self.module_paths))
 
-    def _box(self) -> Box:
-        low, high = self.options.action_low, self.options.action_high
-        if (low is None) != (high is None):
-            raise BuildError("options", "--action-low and --action-high belong together; one of them is missing")
-        if low is None or high is None:
-            low, high = self._unknown_bounds()
-        lower, upper = bound("action_low", low, self.outputs), bound("action_high", high, self.outputs)
-        if (lower > upper).any():
-            raise BuildError("options", "--action-low is above --action-high")
-        return Box(DType.FLOAT32, lower.astype(np.float32), upper.astype(np.float32))
-
-    def _unknown_bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        what, advice = "the bounds of the actions", "--action-low and --action-high"
-        if self.family.squashed or self.options.squash_output:
-            self._refuse(f"the file does not say {what}, to which the output of tanh is rescaled; pass {advice}")
-        self.assume(what, "none: actions are not clipped", advice)
-        return (-np.inf,), (np.inf,)
-
-    def _refuse(self, text: str) -> NoReturn:
-        raise UnsupportedError(self.findings.where, text)
+    def _is_squashed(self) -> bool:
+        """
+        Whether bounds are needed.
+        """
+        given = self.options.squash_output
+        return self.family.squashed or (self._ends_in_tanh() if given is None else given)
 
     def squash_output(self) -> bool:
         """
-        Whether a policy of the PPO family with gSDE squashes its mean.
+        Whether actions are rescaled from [-1, 1]: of the PPO family only with gSDE; of ARS if there is a Tanh.
         """
         log_std = self.tensors.get("log_std")
-        uses_sde = self.family is actor_critic.FAMILY and log_std is not None and log_std.ndim == 2
+        open_question = self.family is ars.FAMILY or (log_std is not None and log_std.ndim == 2)
         given = self.options.squash_output
         if given is not None:
-            if given != self.family.squashed and not uses_sde:
+            if given != self.family.squashed and not open_question:
                 self.findings.contradiction(
                     f"--squash-output {given} contradicts the tensors, which are those of {self.policy} without gSDE"
                 )
-            return given
-        if uses_sde:
-            self.assume("whether the mean is squashed", "squash_output=False, SB3's default", flag("squash_output"))
-        return False
+            return given or self.family.squashed
+        if self.family is ars.FAMILY:
+            return self._ends_in_tanh()
+        if open_question:
+            what = "whether the mean is squashed"
+            self.assumptions.add(what, "squash_output=False, SB3's default", flag("squash_output"))
+        return self.family.squashed
 
     def clip_mean(self) -> float:
         """
         The bound of the mean of SAC with gSDE.
         """
         given = self.options.clip_mean
-        clipped = self.family is sac.FAMILY and sac.clips_mean([*self.tensors, *self.module_paths])
+        clipped = bool(self.family.mean) and sac.clips_mean(self.names)
         if given is not None:
             if not clipped or not 0 < given < np.inf:
                 self.findings.contradiction(f"--clip-mean {given} contradicts the tensors")
             return given
         if clipped:
-            self.assume("clip_mean", f"{DEFAULT_CLIP_MEAN}, SB3's default", flag("clip_mean"))
+            self.assumptions.add("clip_mean", f"{DEFAULT_CLIP_MEAN}, SB3's default", flag("clip_mean"))
         return DEFAULT_CLIP_MEAN
 
+    # How it is drawn.
+
+    def use_expln(self) -> bool:
+        """
+        How gSDE makes standard deviations of log_std.
+        """
+        log_std = self.tensors.get(self.family.log_std)
+        uses_sde = log_std is not None and log_std.ndim == 2
+        given = self.options.use_expln
+        if given is not None:
+            if given and not uses_sde:
+                self.findings.contradiction(
+                    "--use-expln contradicts the tensors, which are those of a policy without gSDE"
+                )
+            return given
+        if uses_sde:
+            what = "how standard deviations are made of log_std"
+            self.assumptions.add(what, "use_expln=False, SB3's default", flag("use_expln"))
+        return False
+
+    def noise_layers(self) -> bool:
+        """
+        Whether gSDE's noise has a features extractor of its own.
+        """
+        prefix = f"{self.family.log_std.removesuffix('log_std')}{heads.NOISE_LAYERS}"
+        return any(name == prefix or name.startswith(f"{prefix}.") for name in self.names)
+
+    def epsilon(self) -> float:
+        """
+        The probability of a random action.
+        """
+        if self.family.epsilon is not None:
+            return assumed_epsilon(self.family.epsilon, self.options, self.findings, self.assumptions)
+        if self.options.exploration_rate is not None:
+            self.findings.contradiction(f"--exploration-rate contradicts the tensors of {self.policy}")
+        return 0.0
+
     # Between them.
+
+    def norm_epsilon(self) -> float:
+        """
+        What BatchRenorm adds to the variance.
+        """
+        given = self.options.batch_norm_eps
+        normalised = sequential.is_normalised(self.tensors, sac.LATENT)
+        if given is not None:
+            if not normalised or not 0 < given < np.inf:
+                self.findings.contradiction(f"--batch-norm-eps {given} contradicts the tensors")
+            return given
+        if normalised:
+            self.assumptions.add("batch_norm_eps", f"{DEFAULT_NORM_EPSILON}, SB3's default", flag("batch_norm_eps"))
+        return DEFAULT_NORM_EPSILON
 
     def activation(self) -> Activation:
         """
@@ -218,40 +336,28 @@ class _Inference:
         """
         if self.options.activation is not None:
             return activations.from_option(self.options.activation)
+        if any(SLOPES.search(name) and array.ndim == 1 for name, array in self.tensors.items()):
+            return activations.from_option("PReLU")
         if len(self.layers) > 1:
             assumed = f"{self.family.activation}, SB3's default for {self.policy}"
-            self.assume("the activation between layers", assumed, flag("activation"))
+            self.assumptions.add("the activation between layers", assumed, flag("activation"))
         return activations.from_option(self.family.activation)
+
+
+SLOPES = re.compile(r"\.\d+\.weight$", re.ASCII)
+"""The slopes of PReLU: the weight of a module in a sequential network; that of nn.Linear has two dimensions."""
 
 
 def _layers(family: Family, file: TensorFile) -> list[Array]:
     """
-    The weights between observation and action, in order; gaps are found later.
+    The matrices between features and action, in order; gaps are found later.
     """
     found: list[Array] = []
     for prefix in family.layers:
         pattern = re.compile(rf"{re.escape(prefix)}(?:\.(?P<slot>\d{{1,4}}))?\.weight", re.ASCII)
         matches = [match for match in map(pattern.fullmatch, file.tensors) if match is not None]
         matches.sort(key=lambda match: int(match["slot"] or 0))
-        found += [file.tensors[match.string] for match in matches]
+        # Slopes of PReLU are vectors, and stand behind the first layer.
+        learned = [match for match in matches if (match["slot"] or "0") != "0" and file.tensors[match.string].ndim == 1]
+        found += [file.tensors[match.string] for match in matches if match not in learned]
     return found
-
-
-def _dtype(name: str) -> DType:
-    try:
-        return DType(name)
-    except ValueError:
-        raise BuildError("options", f"--observation-dtype must be one of {', '.join(DType)}; found {name!a}") from None
-
-
-def _limits(dtype: DType) -> tuple[float, float]:
-    """
-    The widest bounds of a dtype.
-    """
-    kind = dtype.numpy.kind
-    if kind == "f":
-        return -np.inf, np.inf
-    if kind == "b":
-        return 0, 1
-    limits = np.iinfo(dtype.value)
-    return int(limits.min), int(limits.max)

@@ -1,40 +1,69 @@
 """
-A policy's networks, layer by layer, from the tensors of a state dict to the nodes of a graph.
+A policy's graph under construction: from the tensors of a state dict to nodes.
 
 Every method checks what it meets and records what is wrong; as soon as anything is, nothing more is added to the graph,
 but the checks go on, so that all of it is found. A `Signal` is what one layer hands to the next.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.errors import quote
+from compiler.errors import PolicycError, quote
 from compiler.frontends.sb3.activations import Activation
 from compiler.frontends.sb3.findings import Findings
-from compiler.ir import BATCH, Attribute, Box, DType, Output
+from compiler.ir import (
+    ACTION_MASKS,
+    BATCH,
+    EPISODE_STARTS,
+    Attribute,
+    Box,
+    Dict,
+    Discrete,
+    DType,
+    MultiBinary,
+    MultiDiscrete,
+    Output,
+    Sampling,
+    Shape,
+    Space,
+    State,
+)
 from compiler.ops import Array
 from compiler.ops.builder import GraphBuilder
 from compiler.readers.tensors import TensorFile
 
-OBSERVATION = "observation"
 LOW, HIGH = "action_space.low", "action_space.high"
-RESERVED = (OBSERVATION, LOW, HIGH)
-PARAMETER = re.compile(r"(?P<slot>0|[1-9]\d{0,3})\.(?:weight|bias)", re.ASCII)
-SLOT = re.compile(r"0|[1-9]\d{0,3}", re.ASCII)
-LISTED = 8
-"""At most so many modules of one network are named in a message."""
+STATE_INITIAL = ".initial"
+RESERVED = re.compile(
+    rf"observation(\..*)?|{ACTION_MASKS}|{EPISODE_STARTS}|{re.escape(LOW)}|{re.escape(HIGH)}|[hc]\.\d+(\.initial)?",
+    re.ASCII | re.DOTALL,
+)
+"""Names that the model gives to tensors of its own."""
 
 
 @dataclass(frozen=True)
 class Signal:
     """
-    A computed tensor (batch, width). The width is None after a layer that is missing or damaged.
+    A computed tensor (batch, width), or of images (batch, ...). The width is None after a layer that is missing.
     """
 
     tensor: str
     width: int | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """
+    One part of the observation, as `preprocess_obs` of SB3 gives it.
+    """
+
+    key: str
+    """Its key in a Dict space; empty where the observation has no parts."""
+    space: Space
+    signal: Signal
 
 
 class Network:
@@ -42,49 +71,121 @@ class Network:
     A graph under construction over the tensors of one checkpoint.
 
     Attributes:
+        inputs: the tensors that the caller gives, in order, without states.
         outputs: what has been marked as a result of the model.
+        states: recurrent states.
+        sampling: how actions are drawn; None: they never are.
     """
 
     def __init__(self, file: TensorFile, findings: Findings) -> None:
         self.findings = findings
         self.builder = GraphBuilder()
+        self.inputs: list[str] = []
         self.outputs: list[Output] = []
+        self.states: list[State] = []
+        self.sampling: Sampling | None = None
         self.module_paths = file.module_paths
         self.tensors = {name: _as_float32(array) for name, array in file.tensors.items()}
-        for name in RESERVED:
-            if name in self.tensors:
-                findings.damaged(f"tensor {name!r}: no policy has a tensor of this name")
         for name, array in self.tensors.items():
+            if RESERVED.fullmatch(name):
+                findings.damaged(f"tensor {quote(name)}: no policy has a tensor of this name")
             if 0 in array.shape:
                 findings.damaged(f"tensor {quote(name)} has shape {array.shape}: a dimension is zero")
 
-    def features(self, space: Box, extractor: str, *, normalize_images: bool) -> Signal:
+    @property
+    def names(self) -> list[str]:
         """
-        The observation as SB3's FlattenExtractor gives it; declares the input and every tensor of the checkpoint.
+        The names of all tensors, then the paths of all modules.
+        """
+        return [*self.tensors, *self.module_paths]
+
+    def has(self, prefix: str) -> bool:
+        """
+        Whether the checkpoint has a module of this path, or tensors in one.
+        """
+        return any(name == prefix or name.startswith(f"{prefix}.") for name in self.names)
+
+    # What the caller gives.
+
+    def observe(self, parts: Iterable[tuple[str, Space]], *, normalize_images: bool) -> list[Part]:
+        """
+        The parts of the observation, preprocessed; declares their inputs and every tensor of the checkpoint.
+        """
+        named = list(parts)
+        given = [self.features(name, space) for name, space in named]
+        if not self.findings:
+            for name, array in self.tensors.items():
+                self.builder.constant(name, array)
+        keys = [name.partition(".")[2] for name, _ in named]
+        signals = [
+            self._preprocess(tensor, space, normalize_images) for tensor, (_, space) in zip(given, named, strict=True)
+        ]
+        return [Part(key, space, signal) for key, (_, space), signal in zip(keys, named, signals, strict=True)]
+
+    def features(self, name: str, space: Space) -> str:
+        """
+        Declares the input of one part of the observation; returns the tensor that the policy sees of it.
+        """
+        return self.declare(name, *input_type(space))
+
+    def declare(self, name: str, dtype: DType, shape: Shape) -> str:
+        """
+        Declares an input of the model.
         """
         if self.findings:
-            return Signal("", int(np.prod(space.shape)))
-        tensor = self.builder.input(OBSERVATION, DType.FLOAT32, (BATCH, *space.shape))
-        for name, array in self.tensors.items():
-            self.builder.constant(name, array)
-        if space.is_image and normalize_images:
-            tensor = self.builder.add("divide", [tensor], "preprocess_obs", divisor=255.0)
-        tensor = self.builder.add("flatten", [tensor], f"{extractor}.flatten")
-        return Signal(tensor, int(np.prod(space.shape)))
+            return ""
+        self.inputs.append(name)
+        return self.builder.input(name, dtype, (BATCH, *shape))
+
+    def _preprocess(self, tensor: str, space: Space, normalize_images: bool) -> Signal:
+        signal = Signal(tensor, flat_size(space))
+        match space:
+            case Box() if space.is_image and normalize_images:
+                return self.apply(signal, "divide", "preprocess_obs", divisor=255.0)
+            case Discrete():
+                return self.apply(signal, "one_hot", "preprocess_obs", sizes=(space.n,))
+            case MultiDiscrete():
+                return self.apply(signal, "one_hot", "preprocess_obs", sizes=space.nvec)
+        return signal
+
+    # What is computed.
 
     def apply(self, signal: Signal, op: str, name: str, *constants: str, **attributes: Attribute) -> Signal:
         """
         The result of an op that keeps the width.
         """
+        return self.combine([signal], op, name, *constants, width=signal.width, **attributes)
+
+    def combine(
+        self, signals: list[Signal], op: str, name: str, *constants: str, width: int | None, **attributes: Attribute
+    ) -> Signal:
+        """
+        The result of an op with several inputs, or of another width.
+        """
         if self.findings:
-            return signal
-        return Signal(self.builder.add(op, [signal.tensor, *constants], name, **attributes), signal.width)
+            return Signal("", width)
+        try:
+            tensor = self.builder.add(op, [*(signal.tensor for signal in signals), *constants], name, **attributes)
+        except PolicycError as error:
+            self.findings.damaged(f"layer {quote(name)}: {'; '.join(error.findings)}")
+            return Signal("", width)
+        return Signal(tensor, width)
 
     def activate(self, signal: Signal, activation: Activation, name: str) -> Signal:
         """
         The result of the activation between layers.
         """
-        return self.apply(signal, activation.op, name, **activation.attributes) if activation.op else signal
+        if not activation.op:
+            return signal
+        learned = [f"{name}.weight"] if activation.learned else []
+        for key in learned:
+            slopes = self.tensors.get(key)
+            if slopes is None:
+                self.findings.damaged(f"layer {quote(name)} is missing: there is no {quote(key)}")
+            elif slopes.dtype != np.float32 or slopes.shape not in ((1,), (signal.width,)):
+                shown = f"{slopes.dtype} of shape {slopes.shape}"
+                self.findings.damaged(f"layer {quote(name)}: the slopes must be 1 or {signal.width}, found {shown}")
+        return self.apply(signal, activation.op, name, *learned, **activation.attributes)
 
     def linear(self, signal: Signal, key: str, outputs: int | None = None) -> Signal:
         """
@@ -95,23 +196,26 @@ class Network:
             key: its path in the checkpoint.
             outputs: how many outputs it must have, if that is known.
         """
-        weight = self.tensors.get(f"{key}.weight")
+        return self.product(signal, key, f"{key}.weight", f"{key}.bias", outputs)
+
+    def product(self, signal: Signal, key: str, weight_key: str, bias_key: str, outputs: int | None = None) -> Signal:
+        """
+        As `linear`, for a matrix and a bias of any names; a bias that is not there is zero.
+        """
+        weight = self.tensors.get(weight_key)
         if weight is None:
-            self.findings.damaged(f"layer {quote(key)} is missing: there is no {quote(f'{key}.weight')}")
+            self.findings.damaged(f"layer {quote(key)} is missing: there is no {quote(weight_key)}")
             return Signal("", outputs)
         if weight.ndim != 2 or weight.dtype != np.float32:
             shown = f"{weight.dtype} of shape {weight.shape}"
             self.findings.damaged(f"layer {quote(key)}: the weight must be a floating matrix, found {shown}")
             return Signal("", outputs)
-        bias = self.tensors.get(f"{key}.bias")
+        bias = self.tensors.get(bias_key)
         self._check_sizes(key, weight, bias, signal.width, outputs)
         width = weight.shape[0]
-        if self.findings:
-            return Signal("", width)
-        if bias is None:
-            self.builder.constant(f"{key}.bias", np.zeros(width, np.float32))
-        names = [signal.tensor, f"{key}.weight", f"{key}.bias"]
-        return Signal(self.builder.add("linear", names, key), width)
+        if bias is None and not self.findings:
+            self.builder.constant(bias_key, np.zeros(width, np.float32))
+        return self.combine([signal], "linear", key, weight_key, bias_key, width=width)
 
     def _check_sizes(
         self, key: str, weight: Array, bias: Array | None, inputs: int | None, outputs: int | None
@@ -121,80 +225,33 @@ class Network:
             self.findings.damaged(f"layer {quote(key)} takes {columns} features; there are {inputs}")
         if outputs is not None and rows != outputs:
             self.findings.damaged(f"layer {quote(key)} has {rows} outputs; the action space needs {outputs}")
+        self.check_bias(key, bias, rows)
+
+    def check_bias(self, key: str, bias: Array | None, rows: int) -> None:
+        """
+        Records a bias that does not fit the rows of its weight.
+        """
         if bias is not None and (bias.shape != (rows,) or bias.dtype != np.float32):
             shown = f"{bias.dtype} of shape {bias.shape}"
             self.findings.damaged(f"layer {quote(key)}: the bias must have {rows} floating elements, found {shown}")
 
-    def hidden(self, signal: Signal, prefix: str, activation: Activation) -> Signal:
-        """
-        The result of `nn.Sequential(Linear, activation, Linear, activation, ...)`, perhaps empty.
-        """
-        layers = self._layers(prefix)
-        self._check_modules(prefix, 2 * layers)
-        for slot in range(0, 2 * layers, 2):
-            signal = self.linear(signal, f"{prefix}.{slot}")
-            signal = self.activate(signal, activation, f"{prefix}.{slot + 1}")
-        return signal
-
-    def mlp(self, signal: Signal, prefix: str, activation: Activation, outputs: int, *, squashed: bool) -> Signal:
-        """
-        The result of `create_mlp` up to its last nn.Linear: Linear, activation, ..., Linear, and Tanh if `squashed`.
-        """
-        layers = self._layers(prefix)
-        self._check_modules(prefix, 2 * layers - 1 + squashed)
-        for slot in range(0, 2 * layers - 2, 2):
-            signal = self.linear(signal, f"{prefix}.{slot}")
-            signal = self.activate(signal, activation, f"{prefix}.{slot + 1}")
-        return self.linear(signal, self.last_layer(prefix), outputs)
-
-    def last_layer(self, prefix: str) -> str:
-        """
-        The path of the last nn.Linear of a sequential network.
-        """
-        return f"{prefix}.{max(0, 2 * self._layers(prefix) - 2)}"
-
-    def _layers(self, prefix: str) -> int:
-        """
-        How many nn.Linear a sequential network has, by its tensors and its list of modules; every other module is one.
-        """
-        slots = {int(slot) for slot in self._listed(prefix) if SLOT.fullmatch(slot) and int(slot) % 2 == 0}
-        for key in self.tensors:
-            if not key.startswith(f"{prefix}."):
-                continue
-            match = PARAMETER.fullmatch(key.removeprefix(f"{prefix}."))
-            if match is None or int(match["slot"]) % 2:
-                self.findings.unsupported(
-                    f"tensor {quote(key)}: a parameter of a layer that is neither nn.Linear nor an activation"
-                )
-            else:
-                slots.add(int(match["slot"]))
-        return max(slots) // 2 + 1 if slots else 0
-
-    def _listed(self, prefix: str) -> list[str]:
-        """
-        The modules that the state dict lists inside a network; empty if it has no such list.
-        """
-        return [path.removeprefix(f"{prefix}.") for path in self.module_paths if path.startswith(f"{prefix}.")]
-
-    def _check_modules(self, prefix: str, expected: int) -> None:
-        """
-        Compares the modules that the state dict lists, where it does, with those that a network must have.
-        """
-        if prefix not in self.module_paths:
-            return
-        listed, wanted = self._listed(prefix), [str(slot) for slot in range(expected)]
-        unknown = [name for name in listed if name not in wanted]
-        for name in unknown[:LISTED]:
-            self.findings.unsupported(f"module {quote(f'{prefix}.{name}')} is neither nn.Linear nor an activation")
-        missing = [quote(f"{prefix}.{name}") for name in wanted if name not in listed]
-        if missing:
-            self.findings.damaged(f"the list of modules lacks {', '.join(missing[:LISTED])}")
+    # What the model gives.
 
     def output(self, signal: Signal, name: str, role: str) -> None:
         """
         Marks a result of the model.
         """
         self.outputs.append(Output(name, signal.tensor, role))
+
+    def constant(self, name: str, values: Array) -> Signal:
+        """
+        A constant that is not in the checkpoint, under a name that is not taken.
+        """
+        if self.findings:
+            return Signal("", None)
+        while name in self.builder.tensors:
+            name = f"{name}'"
+        return Signal(self.builder.constant(name, np.ascontiguousarray(values)), None)
 
     def within(self, signal: Signal, space: Box, op: str, name: str) -> Signal:
         """
@@ -213,6 +270,36 @@ class Network:
         low = self.builder.constant(LOW, space.low.reshape(-1))
         high = self.builder.constant(HIGH, space.high.reshape(-1))
         return self.apply(signal, op, name, low, high)
+
+
+def input_type(space: Space) -> tuple[DType, Shape]:
+    """
+    How the caller gives one part of the observation: dtype, and shape without the batch.
+    """
+    match space:
+        case Discrete():
+            return DType.INT64, ()
+        case MultiDiscrete():
+            return DType.INT64, (len(space.nvec),)
+        case Box() | MultiBinary():
+            return DType.FLOAT32, space.shape
+        case Dict():
+            raise TypeError("a Dict space is given part by part")
+
+
+def flat_size(space: Space) -> int:
+    """
+    The number of features of one part of the observation, flattened.
+    """
+    match space:
+        case Discrete():
+            return space.n
+        case MultiDiscrete():
+            return sum(space.nvec)
+        case Box() | MultiBinary():
+            return int(np.prod(space.shape, dtype=np.int64))
+        case Dict():
+            return sum(flat_size(part) for _, part in space.spaces)
 
 
 def _as_float32(array: Array) -> Array:

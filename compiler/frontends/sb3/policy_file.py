@@ -4,10 +4,16 @@ What torch.save wrote of a policy: a bare state dict (the member `policy.pth` of
 
 from pathlib import Path
 
-from compiler.errors import UnsupportedError
-from compiler.frontends.sb3 import actor_critic
-from compiler.frontends.sb3.describe import Fields
-from compiler.frontends.sb3.families import COMPILED, FAMILIES, extractor_findings, policy_from_keys
+from compiler.frontends.sb3 import ars
+from compiler.frontends.sb3.families import (
+    FAMILIES,
+    LINEAR_ARS,
+    MASKED_POLICY,
+    policy_from_keys,
+    takes_masks,
+    without_compile,
+)
+from compiler.frontends.sb3.fields import Fields
 from compiler.frontends.sb3.findings import Findings
 from compiler.frontends.sb3.infer import infer_policy
 from compiler.frontends.sb3.translate import make_origin, translate, translate_fields
@@ -28,17 +34,14 @@ def read_policy_file(data: memoryview, path: Path, options: BuildOptions) -> Mod
         UnsupportedError: it holds another policy than those that can be compiled, or what can't be known from it.
         BuildError: an option contradicts it.
     """
-    file = read_tensors(data, str(path))
+    file = without_compile(read_tensors(data, str(path)), str(path))
     policy = policy_from_keys(file, str(path))
     findings = Findings(str(path))
     if file.data is not None:
         return _read_saved(policy, file, file.data, data, path, options)
-    for text in extractor_findings(FAMILIES[policy], file):
-        findings.unsupported(text)
-    findings.raise_all()
-    description, assumptions = infer_policy(policy, FAMILIES[policy], file, options, findings)
+    description, family, assumptions = infer_policy(policy, file, options, findings)
     origin = make_origin(path, data, BARE, (), assumptions)
-    return translate(description, FAMILIES[policy], file, origin, options, findings)
+    return translate(description, family, file, origin, options, findings)
 
 
 def _read_saved(
@@ -57,8 +60,13 @@ def _read_saved(
         if name not in arguments:
             findings.damaged(f"data has no {name}")
     findings.raise_all()
-    if FAMILIES[policy] is actor_critic.FAMILY and "use_sde" not in arguments:
-        # The tensors are those of PPO, but MaskablePPO's constructor alone has no use_sde.
-        raise UnsupportedError(str(path), f"a policy of MaskablePPO is not compiled yet; {COMPILED}")
-    fields = Fields(policy, arguments["observation_space"], arguments["action_space"], arguments, "data")
+    if takes_masks(policy, arguments):
+        policy = MASKED_POLICY
+    if FAMILIES[policy] is ars.FAMILY:
+        # ARS leaves out squash_output; the list of modules has the Tanh that goes with it.
+        squashed = ars.ends_in_tanh(file.tensors, file.module_paths)
+        arguments = {"squash_output": squashed} | arguments
+        policy = policy if arguments.get("net_arch") else LINEAR_ARS
+    spaces = arguments["observation_space"], arguments["action_space"]
+    fields = Fields(policy, True, *spaces, arguments, "data")
     return translate_fields(fields, file, make_origin(path, data, SAVED, (), ()), options, findings)

@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from compiler.errors import CheckpointError, quote
-from compiler.frontends.sb3.describe import Fields
-from compiler.frontends.sb3.families import FAMILIES, policy_from_class
+from compiler.frontends.sb3.families import FAMILIES, policy_from_class, without_compile
+from compiler.frontends.sb3.fields import Fields
 from compiler.frontends.sb3.findings import Findings
 from compiler.frontends.sb3.translate import make_origin, translate_fields
 from compiler.ir import Model
 from compiler.options import BuildOptions
 from compiler.readers.archive import Archive
 from compiler.readers.pickle_machine import decode, mapping
-from compiler.readers.tensors import read_tensors
+from compiler.readers.tensors import TensorFile, read_tensors
 
 FORMAT = "sb3-zip"
 MEMBERS = ("data", "policy.pth")
@@ -33,7 +33,7 @@ MOST_JSON_BYTES = 32 << 20
 MOST_JSON_VALUES = 1_000_000
 """In the member `data`; `[]` is 2 bytes of JSON and 64 in memory."""
 
-ON_POLICY = frozenset(("PPO", "A2C", "TRPO"))
+ON_POLICY = frozenset(("PPO", "A2C", "TRPO", "MaskablePPO", "RecurrentPPO"))
 NORMALISED = (
     "the agent was trained with VecNormalize, whose statistics are not in this file: unless it normalised rewards "
     "only, the caller must normalise observations as in training"
@@ -56,7 +56,7 @@ def read_zip(data: memoryview, path: Path, options: BuildOptions) -> Model:
         raise CheckpointError(str(path), f"the archive has no {' and no '.join(missing)}; model.save() writes both")
     items = _items(archive, str(path))
     values = {name: findings.attempt(lambda name=name: _value(items, name, str(path))) for name in FIELDS}  # type: ignore[misc]
-    file = findings.attempt(lambda: read_tensors(archive.read("policy.pth"), f"{path}: policy.pth"))
+    file = findings.attempt(lambda: _tensors(archive, f"{path}: policy.pth"))
     findings.raise_all()
     assert file is not None
 
@@ -64,15 +64,21 @@ def read_zip(data: memoryview, path: Path, options: BuildOptions) -> Model:
     use_sde = items.get("use_sde")
     fields = Fields(
         policy=policy,
+        is_inferred=False,
         observation_space=values["observation_space"],
         action_space=values["action_space"],
         arguments=_arguments(values["policy_kwargs"], f"{path}: policy_kwargs"),
         texts=_texts(items["policy_kwargs"]),
         use_sde=use_sde if isinstance(use_sde, bool) else None,
+        exploration_rate=items.get("exploration_rate"),
     )
     normalised = items.get("_last_original_obs") is not None and ON_POLICY.issuperset(FAMILIES[policy].algorithms)
     origin = make_origin(path, data, FORMAT, _versions(archive), [NORMALISED] if normalised else [])
     return translate_fields(fields, file, origin, options, findings)
+
+
+def _tensors(archive: Archive, where: str) -> TensorFile:
+    return without_compile(read_tensors(archive.read("policy.pth"), where), where)
 
 
 def _items(archive: Archive, where: str) -> Mapping[str, object]:

@@ -2,11 +2,13 @@
 TD3 and DDPG: `stable_baselines3.td3.policies.TD3Policy`. A deterministic actor that ends in tanh, rescaled.
 """
 
+from compiler.frontends.sb3 import sequential
 from compiler.frontends.sb3.description import Description, Family
+from compiler.frontends.sb3.extractors import extract
 from compiler.frontends.sb3.network import Network
 from compiler.ir import Box
 
-ACTOR = "actor.mu"
+EXTRACTOR, ACTOR = "actor.features_extractor", "actor.mu"
 
 
 def translate(network: Network, description: Description) -> None:
@@ -15,13 +17,12 @@ def translate(network: Network, description: Description) -> None:
     """
     space = description.action_space
     assert isinstance(space, Box)
-    features = network.features(
-        description.observation_space, "actor.features_extractor", normalize_images=description.normalize_images
-    )
-    mean = network.mlp(features, ACTOR, description.activation, space.low.size, squashed=True)
+    parts = network.observe(description.parts, normalize_images=description.normalize_images)
+    features = extract(network, parts, EXTRACTOR, description.extractor)
+    mean = sequential.mlp(network, features, ACTOR, description.activation, space.low.size, squashed=True)
     network.output(mean, "mean_actions", "scores")
-    last = int(network.last_layer(ACTOR).rpartition(".")[2])
-    squashed = network.apply(mean, "tanh", f"{ACTOR}.{last + 1}")
+    last = max(1, 2 * sequential.layer_count(network, ACTOR, description.activation) - 1)
+    squashed = network.apply(mean, "tanh", f"{ACTOR}.{last}")
     action = network.within(squashed, space, "rescale", "unscale_action")
     network.output(action, "action", "action")
 
@@ -31,8 +32,8 @@ FAMILY = Family(
     activation="ReLU",
     action_spaces=(Box,),
     layers=(ACTOR,),
-    extractors=("actor.features_extractor",),
+    extractors=(EXTRACTOR,),
     arguments=frozenset({"n_critics", "share_features_extractor"}),
-    squashed=True,
     translate=translate,
+    squashed=True,
 )

@@ -4,21 +4,28 @@ From a description and tensors to a model.
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from compiler import check
 from compiler.errors import quote
+from compiler.frontends.sb3.assumptions import Assumptions
 from compiler.frontends.sb3.check_options import check_options
-from compiler.frontends.sb3.describe import Fields, describe_policy
+from compiler.frontends.sb3.describe import describe_policy
 from compiler.frontends.sb3.description import Description, Family
-from compiler.frontends.sb3.families import FAMILIES, extractor_findings
+from compiler.frontends.sb3.extractors import other_findings
+from compiler.frontends.sb3.families import FAMILIES
+from compiler.frontends.sb3.fields import Fields
 from compiler.frontends.sb3.findings import Findings
-from compiler.frontends.sb3.network import HIGH, LOW, OBSERVATION, Network
+from compiler.frontends.sb3.network import HIGH, LOW, Network
 from compiler.ir import Model, Origin, Policy
 from compiler.options import BuildOptions
 from compiler.readers.tensors import TensorFile
+
+DECISIVE = ("action", "distribution")
+"""The roles of outputs that decide actions."""
 
 
 def translate(
@@ -37,16 +44,22 @@ def translate(
         UnsupportedError: they are, but with layers that can't be compiled.
     """
     network = Network(file, findings)
+    for prefix in family.extractors:
+        names = other_findings(prefix, description.extractor, description.observation_space, network.names)
+        for text in names:
+            findings.unsupported(text)
+    findings.raise_all()
     family.translate(network, description)
     findings.raise_all()
     model = Model(
         name=Path(origin.file).stem,
         nodes=tuple(network.builder.nodes),
         tensors=network.builder.tensors,
-        inputs=(OBSERVATION,),
+        inputs=tuple(network.inputs),
         outputs=tuple(network.outputs),
         origin=origin,
-        policy=Policy(description.kind, description.observation_space, description.action_space),
+        states=tuple(network.states),
+        policy=Policy(description.kind, description.observation_space, description.action_space, network.sampling),
     )
     if not options.allow_nonfinite_weights:
         for text in _nonfinite_weights(model):
@@ -66,15 +79,14 @@ def translate_fields(
         UnsupportedError: as `translate`; or a field says what can't be compiled.
         BuildError: an option contradicts the file.
     """
-    family = FAMILIES[fields.policy]
-    for text in extractor_findings(family, file):
-        findings.unsupported(text)
-    description = describe_policy(fields, family, options, findings)
+    assumptions = Assumptions(options.strict, findings)
+    description = describe_policy(fields, options, findings, assumptions)
     if description is not None:
         check_options(description, options, findings)
     findings.raise_all()
     assert description is not None
-    return translate(description, family, file, origin, options, findings)
+    origin = replace(origin, assumptions=(*origin.assumptions, *assumptions.texts))
+    return translate(description, FAMILIES[fields.policy], file, origin, options, findings)
 
 
 def make_origin(
@@ -88,10 +100,10 @@ def make_origin(
 
 def _nonfinite_weights(model: Model) -> Iterable[str]:
     """
-    A finding for each tensor of the checkpoint that holds NaN or infinity and that the action depends on.
+    A finding for each tensor of the checkpoint that holds NaN or infinity and that actions depend on, drawn ones too.
     """
-    action = model.output("action")
-    needed = {action.tensor} if action else set()
+    needed = {output.tensor for output in model.outputs if output.role in DECISIVE}
+    needed |= {state.output for state in model.states}
     for node in reversed(model.nodes):
         if not needed.isdisjoint(node.outputs):
             needed.update(node.inputs)
