@@ -29,8 +29,8 @@ from compiler.package import (
 from compiler.readers.files import read_file
 from compiler.report import Report, dropped_between, median, report_on
 from compiler.verify import Predictor, verify
-from compiler.verify.observations import finite_observations
-from compiler.verify.reference import policy_of
+from compiler.verify.asking import single_of
+from compiler.verify.cases import finite_cases
 
 READ = "read"
 MEASUREMENTS = 7
@@ -193,16 +193,16 @@ def options_from(choices: Mapping[str, Any]) -> BuildOptions:
 
 def nanoseconds_per_call(predictor: Predictor, model: Model) -> float:
     """
-    How long `act` takes for one observation: the median of several runs of about 20 ms.
+    How long `act` takes for one observation, of a recurrent policy `Episode.act`: the median of several runs.
     """
-    space = policy_of(model).observation_space
-    observation = finite_observations(space, 1, seed=0).values[0]
-    act, calls = predictor.act, 1
+    question = single_of(model, finite_cases(model, 1, seed=0), 0)
+    observation, masks, calls = question.observation, question.masks, 1
+    act = cast(Any, predictor).Episode().act if model.states else predictor.act
     runs: list[float] = []
     while len(runs) < MEASUREMENTS:
         start = time.perf_counter_ns()
         for _ in range(calls):
-            act(observation)
+            act(observation, **masks)
         elapsed = time.perf_counter_ns() - start
         if elapsed < SHORTEST_RUN:
             calls = calls * 2

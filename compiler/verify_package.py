@@ -16,8 +16,7 @@ from compiler.package import MODEL_FILE, check_files, read_manifest
 from compiler.pipeline import options_from, run_passes
 from compiler.readers.files import read_file
 from compiler.verify import SEED, Predictor, Verification, verify
-from compiler.verify.observations import finite_observations
-from compiler.verify.reference import answers, policy_of
+from compiler.verify.cases import finite_cases
 
 LARGE_BATCH = 10_000
 """Enough for any predictor to use its threads."""
@@ -44,14 +43,17 @@ class PackageVerification:
         }
 
 
-def verify_package(folder: Path, *, against: Path | None = None, trust: bool = False) -> PackageVerification:
+def verify_package(
+    folder: Path, *, against: Path | None = None, vecnormalize: Path | None = None, trust: bool = False
+) -> PackageVerification:
     """
     Compares a package with its manifest, its model file, and the checkpoint.
 
     Args:
         folder: what `build` wrote.
         against: a checkpoint for SB3 to load.
-        trust: that SB3 may execute what that checkpoint says.
+        vecnormalize: the statistics that SB3 is to normalise observations by, for a predictor that was built with them.
+        trust: that SB3 may execute what these files say.
 
     Raises:
         PolicycError: something was changed or differs, or the checkpoint can't be used.
@@ -70,10 +72,8 @@ def verify_package(folder: Path, *, against: Path | None = None, trust: bool = F
         verification = verify(model, run_passes(model, options), predictor, options, LARGE_BATCH)
         if against is None:
             return PackageVerification(verification, None)
-        space = policy_of(model).observation_space
-        observations = finite_observations(space, options.verify_observations, SEED)
-        expected = answers(model, observations.values, SEED)
-        compared = compare_source(predictor, against, observations, expected, trust=trust)
+        cases = finite_cases(model, options.verify_observations, SEED)
+        compared = compare_source(predictor, model, cases, against, vecnormalize=vecnormalize, trust=trust)
     return PackageVerification(verification, compared)
 
 

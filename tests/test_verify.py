@@ -12,13 +12,14 @@ import pytest
 import compiler
 from compiler import codegen, modelfile
 from compiler.errors import UnsupportedError, VerificationError
-from compiler.ir import Discrete, MultiBinary, Policy
+from compiler.ir import Dict, Discrete, Policy
 from compiler.modelfile import encode
 from compiler.options import BuildOptions
 from compiler.pipeline import run_passes
 from compiler.tolerances import ACTION_RELATIVE, SCORE_RELATIVE
 from compiler.verify import Verification, verify
-from compiler.verify.reference import answers
+from compiler.verify.answers import answers
+from compiler.verify.cases import Cases
 from compiler.verify_package import verify_package
 from tests import stand_in
 
@@ -214,14 +215,13 @@ def test_models_that_cannot_be_compared_are_refused():
     source = stand_in.policy()
     with pytest.raises(UnsupportedError, match="is not a policy"):
         verify(replace(source, policy=None), source, predictor_of(run_passes(source, OPTIONS)), OPTIONS)
-    other = replace(source, policy=Policy("x", MultiBinary((4,)), Discrete(3)))
-    with pytest.raises(UnsupportedError, match="observations of MultiBinary spaces"):
+    nested = Dict((("outer", Dict((("inner", stand_in.observation_space()),))),))
+    other = replace(source, policy=Policy("x", nested, Discrete(3)))
+    with pytest.raises(UnsupportedError, match="observations of Dict spaces"):
         verify(other, source, predictor_of(run_passes(source, OPTIONS)), OPTIONS)
-    bits = replace(source, policy=Policy("x", stand_in.observation_space(), MultiBinary((4,))))
-    with pytest.raises(UnsupportedError, match="actions of MultiBinary spaces"):
-        answers(bits, np.zeros((1, 4), np.float32), 0)
+    case = Cases({"observation": np.zeros((1, 4), np.float32)}, ("zero",))
     with pytest.raises(UnsupportedError, match="no output for the action"):
-        answers(replace(source, outputs=source.outputs[1:]), np.zeros((1, 4), np.float32), 0)
+        answers(replace(source, outputs=source.outputs[1:]), case, 0)
 
 
 @pytest.mark.parametrize("nonfinite", ["raise", "propagate"])

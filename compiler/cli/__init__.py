@@ -147,13 +147,18 @@ def inspect_command(source: Path, after: str | None, as_json: bool, **choices: A
 @cli.command("verify")
 @click.argument("predictor", type=FILE)
 @click.option("--against", type=FILE, metavar="CHECKPOINT", help="Compare with what SB3 predicts with this checkpoint.")
-@click.option("--trust", is_flag=True, help="Let SB3 load the checkpoint, which executes what the file says.")
+@click.option(
+    "--vecnormalize", type=FILE, metavar="FILE", help="The statistics that PREDICTOR was built with, for SB3."
+)
+@click.option("--trust", is_flag=True, help="Let SB3 load these files, which executes what they say.")
 @common
-def verify_command(predictor: Path, against: Path | None, trust: bool, as_json: bool) -> None:
+def verify_command(
+    predictor: Path, against: Path | None, vecnormalize: Path | None, trust: bool, as_json: bool
+) -> None:
     """
     Compare PREDICTOR, a package that policyc built, with its model file, or with its source.
     """
-    found = verify_package(predictor, against=against, trust=trust)
+    found = verify_package(predictor, against=against, vecnormalize=vecnormalize, trust=trust)
     if as_json:
         print_json({"path": str(predictor), "against": None if against is None else str(against), **found.to_json()})
     else:

@@ -1,8 +1,8 @@
 """
 Compares a predictor with the model that it was made from, before anybody relies on it.
 
-The model is computed by NumPy in float64, node by node; the predictor answers the same observations one at a time, in
-batches of sizes around the kernels' blocks, and all at once. `compiler/tolerances.py` says how near is near enough.
+The model is computed by NumPy in float64, node by node; the predictor answers the same cases one at a time, in batches
+of sizes around the kernels' blocks, and all at once. `compiler/tolerances.py` says how near is near enough.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,18 +14,22 @@ import numpy as np
 
 from compiler.errors import VerificationError, quote
 from compiler.ir import Model
-from compiler.ops import Array
 from compiler.options import BuildOptions
 from compiler.tolerances import ACTION_RELATIVE, SCORE_RELATIVE
-from compiler.verify.comparison import Difference, Predictor, Tally, compare_batch, compare_single, show
+from compiler.verify.answers import answers
+from compiler.verify.asking import Predictor, shown, single_of
+from compiler.verify.cases import Cases, cases_out_of_range, finite_cases, nonfinite_cases
+from compiler.verify.comparison import Difference, Examination, Tally
 from compiler.verify.diagnosis import first_wrong_layer
-from compiler.verify.observations import Observations, finite_observations, nonfinite_observations
-from compiler.verify.reference import answers, policy_of
+from compiler.verify.episodes import check_episodes
+from compiler.verify.refusals import expect_determinism, expect_refusal
 
 __all__ = ["Predictor", "Verification", "verify"]
 
 BATCH_SIZES = (1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000)
 SEED = 20_240_229
+LARGEST_BATCH = 2**24
+"""Elements of the observations that are asked for at once: 64 MB in float32."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Verification:
     action_error: float
     """The worst error of a continuous action, relative to the range of the action space; 0 for choices."""
     score_error: float
-    """The worst error of a score, relative to the observation's largest."""
+    """The worst error of a score, a recurrent state or a value, relative to the largest beside it."""
     near_ties: int
     """Observations for which another action was chosen than the reference's, equally good up to rounding."""
     ill_conditioned: int
@@ -47,7 +51,7 @@ class Verification:
     overflowing: int
     """Observations that overflow float32 on the way: answered, not compared."""
     refused: int
-    """Observations with NaN or infinity that the predictor refused, as it must."""
+    """Observations with NaN, infinity or an impossible choice that the predictor refused, as it must."""
 
     def to_json(self) -> dict[str, Any]:
         """
@@ -83,40 +87,41 @@ def verify(
     Raises:
         VerificationError: at the first observation that is answered wrongly, naming the first layer that differs.
     """
-    space = policy_of(source).observation_space
-    observations = finite_observations(space, options.verify_observations, SEED)
-    special = nonfinite_observations(space, SEED)
-    refused = 0
+    cases = finite_cases(source, options.verify_observations, SEED)
+    special, impossible = nonfinite_cases(source, cases, SEED), cases_out_of_range(source, cases)
     if special is not None and options.nonfinite == "propagate":
-        observations = Observations.join(observations, special)
-    elif special is not None:
-        _expect_refusal(source, predictor, special, observations)
-        refused = len(special)
-    expected = answers(source, observations.values, SEED)
-    overflowing = observations.only(~expected.compared)
-    observations, expected = observations.only(expected.compared), expected.only(expected.compared)
+        cases, special = Cases.join(cases, special), None
+    refused = [part for part in (special, impossible) if part is not None]
+    for part in refused:
+        expect_refusal(source, predictor, part, cases)
+    expected = answers(source, cases, SEED)
+    overflowing = cases.only(~expected.compared)
+    cases, expected = cases.only(expected.compared), expected.only(expected.compared)
     tally = Tally()
-    calls = Calls(source, compiled, predictor, observations)
-    for size, start in _batches(len(observations)):
-        ask = partial(compare_batch, predictor, observations, expected, start, size, tally)
-        calls.check(ask, start, f"in a batch of {size}")
-    for row in range(len(observations)):
-        calls.check(partial(compare_single, predictor, observations, expected, row, tally), row, "alone")
+    examination = Examination(source, predictor, cases, expected, tally)
+    calls = Calls(source, compiled, predictor, cases)
+    for size, start in _batches(len(cases)):
+        calls.check(partial(examination.batch, start, size), start, f"in a batch of {size}")
+    for row in range(len(cases)):
+        calls.check(partial(examination.single, row), row, "alone")
     if large_batch:
-        rows = np.arange(large_batch) % len(observations)
-        many, right = observations.only(rows), expected.only(rows)
-        ask = partial(compare_batch, predictor, many, right, 0, large_batch, Tally())
-        Calls(source, compiled, predictor, many).check(ask, 0, f"in a batch of {large_batch}")
-    _expect_determinism(source, predictor, observations)
+        elements = sum(source.tensors[name].elements for name in source.inputs)
+        size = max(1, min(large_batch, LARGEST_BATCH // elements))
+        rows = np.arange(size) % len(cases)
+        many = Examination(source, predictor, cases.only(rows), expected.only(rows), Tally())
+        Calls(source, compiled, predictor, many.cases).check(partial(many.batch, 0, size), 0, f"in a batch of {size}")
+    if source.states:
+        check_episodes(source, predictor, cases, SEED, tally)
+    expect_determinism(source, predictor, cases)
     Calls(source, compiled, predictor, overflowing).survive(options)
     return Verification(
-        observations=len(observations),
+        observations=len(cases),
         action_error=tally.action_error,
         score_error=tally.score_error,
         near_ties=len(tally.near_ties),
         ill_conditioned=len(tally.ill_conditioned),
         overflowing=len(overflowing),
-        refused=refused,
+        refused=sum(map(len, refused)),
     )
 
 
@@ -138,11 +143,11 @@ class Calls:
     source: Model
     compiled: Model
     predictor: Predictor
-    observations: Observations
+    cases: Cases
 
     def check(self, compare: Callable[[], Difference | None], row: int, how: str) -> None:
         """
-        Runs one comparison; `row` is the first observation that it asks for, `how` says in which company.
+        Runs one comparison; `row` is the first case that it asks for, `how` says in which company.
         """
         try:
             difference = compare()
@@ -153,13 +158,14 @@ class Calls:
 
     def survive(self, options: BuildOptions) -> None:
         """
-        Asks for observations that overflow float32 on the way: any answer will do.
+        Asks for cases that overflow float32 on the way: any answer will do.
 
         So will a refusal where observations that are not finite are refused as well.
         """
-        for row, observation in enumerate(self.observations.values):
+        for row in range(len(self.cases)):
+            question = single_of(self.source, self.cases, row)
             try:
-                self.predictor.predict(observation)
+                self.predictor.predict(question.observation, **question.others)
             except Exception as error:
                 if isinstance(error, ValueError) and options.nonfinite == "raise":
                     continue
@@ -167,47 +173,16 @@ class Calls:
                 raise self._error(Difference(row, text), "alone") from error
 
     def _error(self, difference: Difference, how: str) -> VerificationError:
-        observation = self.observations.values[difference.row]
-        kind = self.observations.kinds[difference.row]
+        case = self.cases.only(slice(difference.row, difference.row + 1))
         lines = (
             f"the predictor does not give what its source gives: {difference.text}",
-            f"observation ({kind}), asked {how}: {show(observation)}",
-            self._diagnosis(observation),
+            f"observation ({case.kinds[0]}), asked {how}: {shown(single_of(self.source, case, 0))}",
+            self._diagnosis(case),
         )
         return VerificationError(self.source.origin.file, "\n  ".join(lines))
 
-    def _diagnosis(self, observation: Array) -> str:
+    def _diagnosis(self, case: Cases) -> str:
         try:
-            return first_wrong_layer(self.source, self.compiled, self.predictor, observation, SEED)
+            return first_wrong_layer(self.source, self.compiled, self.predictor, case, SEED)
         except Exception as error:  # a broken predictor may break here too; the finding above stands
             return f"its layers can't be computed: {type(error).__name__}: {quote(str(error), 300)}"
-
-
-def _expect_refusal(source: Model, predictor: Predictor, special: Observations, finite: Observations) -> None:
-    """
-    Every observation with NaN or infinity must raise ValueError, alone and as the last of a batch.
-    """
-    for row, kind in enumerate(special.kinds):
-        bad = special.values[row]
-        batch = np.concatenate([finite.values[:2], bad[None]])
-        for name, call, observation in (
-            ("predict", predictor.predict, bad),
-            ("act", predictor.act, bad),
-            ("predict in a batch", predictor.predict, batch),
-        ):
-            try:
-                outcome = f"returned {quote(call(observation))}"
-            except ValueError:
-                continue
-            except Exception as error:
-                outcome = f"raised {type(error).__name__}: {quote(str(error), 300)}"
-            raise VerificationError(
-                source.origin.file,
-                f"{name} must raise ValueError for an observation with {kind}, but {outcome}; asked: {show(bad)}",
-            )
-
-
-def _expect_determinism(source: Model, predictor: Predictor, observations: Observations) -> None:
-    first, second = predictor.scores(observations.values), predictor.scores(observations.values)
-    if first.tobytes() != second.tobytes():
-        raise VerificationError(source.origin.file, "the same observations gave other scores when asked again")

@@ -4,48 +4,21 @@ One batch, or one observation, of a predictor against the answers it must give.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from compiler.ir import Model
 from compiler.ops import Array
-from compiler.tolerances import ACTION_RELATIVE, SCORE_RELATIVE
-from compiler.verify.observations import Observations
-from compiler.verify.reference import Answers
-
-
-class Predictor(Protocol):
-    """
-    The face of a generated package, as far as it is compared.
-    """
-
-    SPEC: dict[str, Any]
-
-    def predict(self, observation: Any) -> tuple[Any, Any]:
-        """
-        The action, in SB3's shape and dtype, and the recurrent state.
-        """
-
-    def act(self, observation: Any) -> Any:
-        """
-        The action for one observation.
-        """
-
-    def scores(self, observation: Any) -> Any:
-        """
-        What the action is chosen from.
-        """
-
-    def layers(self, observation: Any) -> dict[str, Any]:
-        """
-        Every value that is computed on the way, by the tensor's name.
-        """
+from compiler.verify.answers import Answers, Expected, next_state
+from compiler.verify.asking import Predictor, Question, batch_of, show, single_of
+from compiler.verify.cases import Cases
 
 
 @dataclass(frozen=True)
 class Difference:
     """
-    The first observation of a call that is answered wrongly.
+    The first case of a call that is answered wrongly.
     """
 
     row: int
@@ -60,59 +33,145 @@ class Tally:
     """
 
     action_error: float = 0.0
-    """The worst of a continuous action, relative to the range; of well-conditioned observations."""
+    """The worst of a continuous action, relative to the range; of well-conditioned cases."""
     score_error: float = 0.0
-    """The worst of a score, relative to the observation's largest; of well-conditioned observations."""
+    """The worst of a score, a state or a value, relative to the largest beside it; of well-conditioned cases."""
     near_ties: set[int] = field(default_factory=set)
-    """Observations for which another action than the reference's was chosen, as good up to rounding."""
+    """Cases for which another action than the reference's was chosen, as good up to rounding."""
     ill_conditioned: set[int] = field(default_factory=set)
-    """Observations whose answer float32 cannot give as exactly as the tolerances ask."""
+    """Cases whose answer float32 cannot give as exactly as the tolerances ask."""
 
 
-def compare_batch(
-    predictor: Predictor, observations: Observations, answers: Answers, start: int, size: int, tally: Tally
-) -> Difference | None:
+@dataclass(frozen=True)
+class Examination:
     """
-    Asks for `size` observations from `start` on in one call.
+    A predictor, what it is asked, and what it must answer.
     """
-    rows = slice(start, start + size)
-    batch, expected = observations.values[rows], answers.only(rows)
-    action, state = predictor.predict(batch)
-    scores = predictor.scores(batch)
-    text = _type_difference("predict", action, expected.actions) or _score_type_difference(scores, expected.scores)
-    if text or state is not None:
-        return Difference(start, text or f"predict returned the state {state!r}, expected None")
-    for found in _differences(action, scores, expected, start, tally):
-        return found
-    return None
+
+    model: Model
+    """The policy as it was read."""
+    predictor: Predictor
+    cases: Cases
+    answers: Answers
+    tally: Tally
+
+    def batch(self, start: int, size: int) -> Difference | None:
+        """
+        Asks for `size` cases from `start` on in one call.
+        """
+        rows = slice(start, start + size)
+        expected, question = self.answers.only(rows), batch_of(self.model, self.cases.only(rows))
+        action, state = self.predictor.predict(question.observation, **question.others)
+        scores = self.predictor.scores(question.observation, **question.memory)
+        text = (
+            type_difference("predict", action, expected.actions)
+            or _score_type_difference(scores, expected.scores.values)
+            or _state_type_difference(self.model, state, expected)
+        )
+        if text:
+            return Difference(start, text)
+        found = {"scores": scores, **self._others(question, expected), **_by_name(self.model, state)}
+        return next(self._differences(action, found, expected, start), None)
+
+    def single(self, row: int) -> Difference | None:
+        """
+        Asks for one case alone, through `predict`, `act` and `scores`.
+        """
+        expected, question = self.answers.only(slice(row, row + 1)), single_of(self.model, self.cases, row)
+        action, state = self.predictor.predict(question.observation, **question.others)
+        shortest, after = self._act(question)
+        scores = self.predictor.scores(question.observation, **question.memory)
+        text = (
+            type_difference("predict", action, expected.actions[0])
+            or _score_type_difference(scores, expected.scores.values[0])
+            or _state_type_difference(self.model, state, expected)
+            or _state_type_difference(self.model, after, expected, "act")
+        )
+        if not text and expected.one_choice and type(shortest) is not int:
+            text = f"act returned {type(shortest).__name__}, expected int"
+        if not text and not expected.one_choice:
+            text = type_difference("act", shortest, expected.actions[0])
+        if text:
+            return Difference(row, text)
+        others = {name: value[None] for name, value in self._others(question, expected).items()}
+        for answer, left in ((action, state), (np.asarray(shortest), after)):
+            found = {"scores": scores[None], **others, **_by_name(self.model, left)}
+            for difference in self._differences(answer[None], found, expected, row):
+                return difference
+        return None
+
+    def _act(self, question: Question) -> tuple[Any, Any]:
+        if not self.model.states:
+            return self.predictor.act(question.observation, **question.others), None
+        start = question.memory["episode_start"]
+        memory = {"state": question.memory["state"], "episode_start": start is not None and bool(start[0])}
+        action, state = self.predictor.act(question.observation, **question.masks, **memory)
+        return action, state
+
+    def _others(self, question: Question, expected: Answers) -> dict[str, Array]:
+        """
+        What the predictor gives besides, as far as it has functions for it.
+        """
+        value = getattr(self.predictor, "value", None)
+        if "value" not in expected.others or value is None:
+            return {}
+        return {"value": np.asarray(value(question.observation, **question.memory))[..., None]}
+
+    def _differences(
+        self, actions: Array, found: dict[str, Array], expected: Answers, start: int
+    ) -> Iterator[Difference]:
+        """
+        Scores first: they are wrong long before an argmax is.
+        """
+        right = {"scores": expected.scores, **expected.others, **expected.states}
+        with np.errstate(all="ignore"):
+            for name, values in found.items():
+                good = self._near(values, right[name], expected.compared, start, "score_error")
+                if not good.all():
+                    row = int(np.argmin(good))
+                    text = f"{name}: found {show(values[row])}, expected {show(right[name].values[row])}"
+                    yield Difference(start + row, text)
+            good = self.good_actions(actions, expected, start)
+            if not good.all():
+                row = int(np.argmin(good))
+                given, wanted = show(np.asarray(actions[row])), show(np.asarray(expected.actions[row]))
+                text = f"action: found {given}, expected {wanted} (scores {show(expected.scores.values[row])})"
+                yield Difference(start + row, text)
+
+    def good_actions(self, actions: Array, expected: Answers, start: int) -> Array:
+        """
+        Which of the actions, (n, ...), are right for the cases from `start` on; (n,) bool.
+        """
+        if expected.action is not None:
+            return self._near(actions, expected.action, expected.compared, start, "action_error")
+        assert expected.choices is not None
+        rows = len(actions)
+        same = _same(actions, expected.actions).reshape(rows, -1).all(axis=1)
+        tied = ~same & expected.choices.acceptable(actions) & expected.compared
+        self.tally.near_ties |= {start + int(row) for row in np.flatnonzero(tied)}
+        good: Array = same | tied | ~expected.compared
+        return good
+
+    def _near(self, found: Array, expected: Expected, compared: Array, start: int, name: str) -> Array:
+        """
+        Which cases are near enough; the worst error of those that are not ill-conditioned goes into the tally.
+        """
+        rows = len(found)
+        error = (_error(found, expected.values) / expected.scale).reshape(rows, -1)
+        slack = (expected.slack / expected.scale).reshape(rows, -1)
+        good: Array = (error <= np.maximum(expected.tolerance, slack)).all(axis=1) | ~compared
+        well = (slack <= expected.tolerance).all(axis=1)
+        self.tally.ill_conditioned |= {start + int(row) for row in np.flatnonzero(~well & compared)}
+        counted = error[well & compared & good]
+        if counted.size:
+            setattr(self.tally, name, max(getattr(self.tally, name), float(counted.max())))
+        return good
 
 
-def compare_single(
-    predictor: Predictor, observations: Observations, answers: Answers, row: int, tally: Tally
-) -> Difference | None:
+def type_difference(what: str, found: Any, expected: Array, dtype: np.dtype[Any] | None = None) -> str:
     """
-    Asks for one observation alone, through `predict`, `act` and `scores`.
+    What is wrong with the dtype or the shape of an array; empty if nothing is.
     """
-    observation, expected = observations.values[row], answers.only(slice(row, row + 1))
-    action, _ = predictor.predict(observation)
-    shortest = predictor.act(observation)
-    scores = predictor.scores(observation)
-    text = _type_difference("predict", action, expected.actions[0]) or _score_type_difference(
-        scores, expected.scores[0]
-    )
-    if not text and expected.discrete and type(shortest) is not int:
-        text = f"act returned {type(shortest).__name__}, expected int"
-    if not text and not expected.discrete:
-        text = _type_difference("act", shortest, expected.actions[0])
-    if text:
-        return Difference(row, text)
-    for answer in (action, np.asarray(shortest)):
-        for found in _differences(answer[None], scores[None], expected, row, tally):
-            return found
-    return None
-
-
-def _type_difference(what: str, found: Any, expected: Array, dtype: np.dtype[Any] | None = None) -> str:
     dtype = dtype or expected.dtype
     if not isinstance(found, np.ndarray):
         return f"{what} returned {type(found).__name__}, expected numpy.ndarray"
@@ -122,78 +181,33 @@ def _type_difference(what: str, found: Any, expected: Array, dtype: np.dtype[Any
 
 
 def _score_type_difference(found: Any, expected: Array) -> str:
-    return _type_difference("scores", found, expected, np.dtype(np.float32))
+    return type_difference("scores", found, expected, np.dtype(np.float32))
 
 
-def _differences(actions: Array, scores: Array, expected: Answers, start: int, tally: Tally) -> Iterator[Difference]:
-    """
-    Scores first: they are wrong long before an argmax is.
-    """
-    with np.errstate(all="ignore"):
-        good = _good_scores(scores, expected, start, tally)
-        if not good.all():
-            row = int(np.argmin(good))
-            found, right = show(scores[row]), show(expected.scores[row])
-            yield Difference(start + row, f"scores: found {found}, expected {right}")
-        good = (_good_choices if expected.discrete else _good_values)(actions, expected, start, tally)
-        if not good.all():
-            row = int(np.argmin(good))
-            found, right = show(np.asarray(actions[row])), show(np.asarray(expected.actions[row]))
-            text = f"action: found {found}, expected {right} (scores {show(expected.scores[row])})"
-            yield Difference(start + row, text)
+def _state_type_difference(model: Model, state: Any, expected: Answers, what: str = "predict") -> str:
+    if not model.states:
+        return "" if state is None else f"{what} returned the state {state!r}, expected None"
+    if not isinstance(state, tuple) or len(state) != 2:
+        return f"{what} returned the state {type(state).__name__}, expected a tuple (h, c)"
+    right = next_state(model, expected)
+    texts = (type_difference(f"{what}: the state", own, part) for own, part in zip(state, right, strict=True))
+    return next((text for text in texts if text), "")
 
 
-def _good_scores(scores: Array, expected: Answers, start: int, tally: Tally) -> Array:
-    error = _error(scores, expected.scores) / expected.score_scale
-    slack = expected.score_slack / expected.score_scale
-    return _within(error, slack, SCORE_RELATIVE, expected.compared, start, tally, "score_error")
+def _by_name(model: Model, state: Any) -> dict[str, Array]:
+    return {own.name: state[place % 2][place // 2] for place, own in enumerate(model.states)}
 
 
-def _good_values(actions: Array, expected: Answers, start: int, tally: Tally) -> Array:
-    error = _error(actions, expected.actions) / expected.action_scale
-    slack = expected.action_slack / expected.action_scale
-    return _within(error, slack, ACTION_RELATIVE, expected.compared, start, tally, "action_error")
-
-
-def _good_choices(actions: Array, expected: Answers, start: int, tally: Tally) -> Array:
-    same = actions == expected.actions
-    tied = ~same & expected.acceptable(actions) & expected.compared
-    tally.near_ties |= {start + int(row) for row in np.flatnonzero(tied)}
-    good: Array = same | tied | ~expected.compared
-    return good
-
-
-def _within(
-    error: Array, slack: Array, tolerance: float, compared: Array, start: int, tally: Tally, name: str
-) -> Array:
-    """
-    Which observations are near enough; the worst error of those that are not ill-conditioned goes into the tally.
-    """
-    error, slack = error.reshape(len(error), -1), slack.reshape(len(slack), -1)
-    good: Array = (error <= np.maximum(tolerance, slack)).all(axis=1) | ~compared
-    well = (slack <= tolerance).all(axis=1)
-    tally.ill_conditioned |= {start + int(row) for row in np.flatnonzero(~well & compared)}
-    counted = error[well & compared & good]
-    if counted.size:
-        setattr(tally, name, max(getattr(tally, name), float(counted.max())))
-    return good
+def _same(found: Array, expected: Array) -> Array:
+    if expected.dtype.kind != "f":
+        return np.asarray(found == expected)
+    return np.asarray((found == expected) | (np.isnan(found) & np.isnan(expected)))
 
 
 def _error(found: Array, expected: Array) -> Array:
     """
     The absolute difference; 0 where both are NaN or the same infinity, infinity where only one is.
     """
-    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
     difference = np.abs(found.astype(np.float64) - expected)
-    result: Array = np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
+    result: Array = np.where(_same(found, expected), 0.0, np.where(np.isnan(difference), np.inf, difference))
     return result
-
-
-def show(array: Array, most: int = 16) -> str:
-    """
-    Values as a user would type them, the first `most` of them.
-    """
-    flat = array.reshape(-1)
-    texts = [f"{value:.9g}" if flat.dtype.kind == "f" else str(value) for value in flat[:most].tolist()]
-    more = f", ... {flat.size - most} more" if flat.size > most else ""
-    return texts[0] if array.ndim == 0 else f"[{', '.join(texts)}{more}]"

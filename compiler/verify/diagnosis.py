@@ -7,27 +7,29 @@ import numpy as np
 from compiler.errors import quote
 from compiler.ir import Model, Node
 from compiler.ops import OPS, Array
-from compiler.verify.comparison import Predictor, show
+from compiler.verify.asking import Predictor, show, single_of
+from compiler.verify.cases import Cases
 from compiler.verify.reference import Known, known, model_inputs
 
 
-def first_wrong_layer(source: Model, compiled: Model, predictor: Predictor, observation: Array, seed: int) -> str:
+def first_wrong_layer(source: Model, compiled: Model, predictor: Predictor, case: Cases, seed: int) -> str:
     """
-    Compares what the predictor computes on the way, layer by layer, for one observation.
+    Compares what the predictor computes on the way, layer by layer, for one case.
 
     Args:
         source: the model as it was read.
         compiled: the model after the passes, whose tensors the predictor names.
         predictor: what answered wrongly.
-        observation: one element of the observation space.
+        case: one observation, with what goes with it.
         seed: of the perturbations that show the conditioning.
 
     Returns:
         A sentence that names the first layer that differs, or says that none does.
     """
-    before = known(source, model_inputs(source, observation[None]), seed)
-    after = known(compiled, model_inputs(compiled, observation[None]), seed)
-    found = predictor.layers(observation)
+    before = known(source, model_inputs(source, case), seed)
+    after = known(compiled, model_inputs(compiled, case), seed)
+    question = single_of(source, case, 0)
+    found = predictor.layers(question.observation, **question.others)
     for node in compiled.nodes:
         for name in node.outputs:
             # A pass may change what a tensor means only if it also renames it.

@@ -1,5 +1,5 @@
 """
-What a predictor is asked: random observations at many scales, and the special ones that break kernels.
+What the inputs of a predictor may hold: random values at many scales, and the special ones that break kernels.
 """
 
 from collections.abc import Iterator
@@ -8,128 +8,214 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.errors import UnsupportedError
-from compiler.ir import Box, Space
+from compiler.ir import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from compiler.ops import Array
 from compiler.tolerances import WIDEST_RANGE
 
 MOST_ALONE = 64
 """Observations in which one element alone is not zero: for larger ones, this many elements are drawn."""
-
 HUGE_ROWS = 16
+FEWER = 8
+"""By what both are divided for a policy that takes long to compute."""
+
+Group = tuple[str, Array]
+"""A word that says how values were made, and the values, the first dimension their number."""
 
 
 @dataclass(frozen=True)
-class Observations:
+class Statistics:
     """
-    A batch of observations, with a word for each that says how it was made.
+    What observations are normalised by, flat.
     """
 
-    values: Array
-    """(n, *shape of the space), in the dtype of the space."""
-    kinds: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.kinds)
-
-    def only(self, rows: Array) -> "Observations":
-        """
-        Some of them: those with these numbers, or those for which a mask is true.
-        """
-        numbers = np.arange(len(self))[rows]
-        return Observations(self.values[numbers], tuple(self.kinds[number] for number in numbers))
-
-    @classmethod
-    def join(cls, *parts: "Observations") -> "Observations":
-        """
-        One batch after the other.
-        """
-        kinds = tuple(kind for part in parts for kind in part.kinds)
-        return cls(np.concatenate([part.values for part in parts]), kinds)
+    mean: Array
+    deviation: Array
 
 
-def finite_observations(space: Space, count: int, seed: int) -> Observations:
+@dataclass(frozen=True)
+class Values:
     """
-    The observations that a predictor must answer.
+    Values of one input: some random ones, which any others may accompany, and the special ones.
+    """
+
+    random: list[Group]
+    special: list[Group]
+
+    @property
+    def random_rows(self) -> Array:
+        """
+        All random values, in one array.
+        """
+        return np.concatenate([values for _, values in self.random])
+
+    @property
+    def random_kinds(self) -> list[str]:
+        """
+        How each of them was made.
+        """
+        return [kind for kind, values in self.random for _ in range(len(values))]
+
+
+def finite_values(
+    space: Space, count: int, rng: np.random.Generator, *, few: bool = False, statistics: Statistics | None = None
+) -> Values:
+    """
+    Values of a space that a predictor must answer.
 
     Args:
-        space: the observation space.
-        count: how many random ones, besides the special ones.
-        seed: of the random ones.
+        space: any but a Dict, whose parts are asked for one by one.
+        count: how many random ones.
+        rng: draws them.
+        few: whether to do with fewer special ones.
+        statistics: for observations that are normalised.
 
     Raises:
-        UnsupportedError: for a space that is not a Box.
+        UnsupportedError: for a Dict.
     """
-    box = _box(space)
-    rng = np.random.default_rng(seed)
-    groups = _whole_numbers(box, count, rng) if box.dtype.numpy.kind in "biu" else _real_numbers(box, count, rng)
-    return _collect(box, groups)
+    divisor = FEWER if few else 1
+    match space:
+        case Box() if space.dtype.numpy.kind == "f":
+            random, special = _real_numbers(space, count, rng, divisor, statistics)
+        case Box():
+            random, special = _whole_numbers(space, count, rng)
+        case Discrete(n=n):
+            random, special = _choices((n,), count, rng)
+            random, special = ([(kind, values[:, 0]) for kind, values in groups] for groups in (random, special))
+            return Values(random, special)
+        case MultiDiscrete(nvec=nvec):
+            return Values(*_choices(nvec, count, rng))
+        case MultiBinary(shape=shape):
+            random, special = _bits(int(np.prod(shape)), count, rng, divisor)
+            return Values(_of_space(random, shape, np.dtype(np.int8)), _of_space(special, shape, np.dtype(np.int8)))
+        case other:
+            raise UnsupportedError("verification", f"observations of {type(other).__name__} spaces can't be made")
+    dtype = space.dtype.numpy
+    return Values(_of_space(random, space.shape, dtype), _of_space(special, space.shape, dtype))
 
 
-def nonfinite_observations(space: Space, seed: int) -> Observations | None:
+def nonfinite_values(space: Space, rng: np.random.Generator, *, few: bool = False) -> list[Group]:
     """
-    Observations with NaN or infinity, in one element and in all; None for a space of whole numbers, which has none.
+    Values with NaN or infinity, in one element and in all; none for spaces of whole numbers.
     """
-    box = _box(space)
-    if box.dtype.numpy.kind != "f":
-        return None
-    rng = np.random.default_rng(seed)
-    return _collect(box, _nonfinite(box, rng))
+    if not isinstance(space, Box) or space.dtype.numpy.kind != "f":
+        return []
+    divisor = FEWER if few else 1
+    return _of_space(list(_nonfinite(space.low.size, rng, divisor)), space.shape, space.dtype.numpy)
 
 
-def _box(space: Space) -> Box:
-    if not isinstance(space, Box):
-        raise UnsupportedError("verification", f"observations of {type(space).__name__} spaces can't be made yet")
-    return space
+def values_out_of_range(space: Space) -> list[Group]:
+    """
+    Choices that a space does not have; none for spaces without choices.
+    """
+    match space:
+        case Discrete(n=n):
+            return [(f"the choice {value}", np.array([value], np.int64)) for value in (-1, n, 2**40)]
+        case MultiDiscrete(nvec=nvec):
+            found = []
+            for place in {0, len(nvec) - 1}:
+                for value in (-1, nvec[place], 2**40):
+                    row = np.zeros((1, len(nvec)), np.int64)
+                    row[0, place] = value
+                    found.append((f"the choice {value} at {place}", row))
+            return found
+        case _:
+            return []
 
 
-def _collect(box: Box, groups: Iterator[tuple[str, Array]]) -> Observations:
-    named = [(kind, np.asarray(values)) for kind, values in groups]
-    kinds = tuple(kind for kind, values in named for _ in range(len(values)))
-    with np.errstate(all="ignore"):
-        flat = np.concatenate([values.astype(box.dtype.numpy) for _, values in named])
-    return Observations(np.ascontiguousarray(flat.reshape(-1, *box.shape)), kinds)
+def _of_space(groups: list[Group], shape: tuple[int, ...], dtype: "np.dtype[np.generic]") -> list[Group]:
+    """
+    Flat values in the shape and dtype of a space; what the dtype can't hold becomes its largest.
+    """
+    result = []
+    for kind, values in groups:
+        if dtype.kind == "f":
+            most = float(np.finfo(dtype.name).max)
+            values = np.where(np.isfinite(values), np.clip(values, -most, most), values)
+        result.append((kind, np.ascontiguousarray(values.astype(dtype).reshape(-1, *shape))))
+    return result
 
 
-def _whole_numbers(box: Box, count: int, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
+def _whole_numbers(box: Box, count: int, rng: np.random.Generator) -> tuple[list[Group], list[Group]]:
     low, high = (bound.reshape(-1).astype(np.float64) for bound in (box.low, box.high))
     low, high = np.maximum(low, -WIDEST_RANGE), np.minimum(high, WIDEST_RANGE)
-    yield "random within the bounds", np.floor(rng.uniform(low, high + 1, size=(count, low.size))).clip(low, high)
-    yield "the lower bounds", low[None]
-    yield "the upper bounds", high[None]
-    yield "zero", np.zeros((1, low.size)).clip(low, high)
+    random = [("random within the bounds", _uniform(rng, low, high, count))]
+    special = [
+        ("the lower bounds", low[None]),
+        ("the upper bounds", high[None]),
+        ("zero", np.zeros((1, low.size)).clip(low, high)),
+    ]
+    return random, special
 
 
-def _real_numbers(box: Box, count: int, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
+def _uniform(rng: np.random.Generator, low: Array, high: Array, count: int) -> Array:
+    drawn: Array = np.floor(rng.uniform(low, high + 1, size=(count, low.size))).clip(low, high)
+    return drawn
+
+
+def _real_numbers(
+    box: Box, count: int, rng: np.random.Generator, divisor: int, statistics: Statistics | None
+) -> tuple[list[Group], list[Group]]:
     size = box.low.size
     low, high = (bound.reshape(-1).astype(np.float64) for bound in (box.low, box.high))
     bounded = (np.abs(low) < WIDEST_RANGE) & (np.abs(high) < WIDEST_RANGE)
     low, high = np.where(bounded, low, -10.0), np.where(bounded, high, 10.0)
     within = count // 2
-    yield "random within the bounds", rng.uniform(low, high, size=(within, size))
+    if statistics is None:
+        random = [("random within the bounds", rng.uniform(low, high, size=(within, size)))]
+    else:  # mostly within VecNormalize's clipping, which hides all others
+        spread = rng.standard_normal((within, size)) * rng.choice([1.0, 10.0], size=(within, 1))
+        random = [("random, as its statistics say", statistics.mean + statistics.deviation * spread)]
     scales = 10.0 ** rng.uniform(-3, 3, size=(count - within, 1))
-    yield "random at any scale", rng.standard_normal((count - within, size)) * scales
+    random.append(("random at any scale", rng.standard_normal((count - within, size)) * scales))
+    return random, list(_special_reals(low, high, rng, divisor))
+
+
+def _special_reals(low: Array, high: Array, rng: np.random.Generator, divisor: int) -> Iterator[Group]:
+    size = low.size
     yield "the lower bounds", low[None]
     yield "the upper bounds", high[None]
     zeros = np.zeros((1, size))
     yield "zero", zeros
     yield "negative zero", -zeros
     yield "denormal", np.stack([np.full(size, value) for value in (1e-45, -1e-45, 1e-41, 1e-38)])
-    chosen = rng.permutation(size)[:MOST_ALONE]
     for value in (1.0, -1.0, 1e4):
-        alone = np.zeros((len(chosen), size))
-        alone[np.arange(len(chosen)), chosen] = value
-        yield f"one element {value:g}, the others 0", alone
+        yield f"one element {value:g}, the others 0", _alone(size, value, rng, divisor)
     for scale in (1e6, 1e15, 1e30):
-        yield f"random, around {scale:g}", rng.standard_normal((HUGE_ROWS, size)) * scale
+        yield f"random, around {scale:g}", rng.standard_normal((HUGE_ROWS // divisor, size)) * scale
     largest = np.full(size, float(np.finfo(np.float32).max))
     yield "float32's largest", np.stack([largest, -largest, np.where(np.arange(size) % 2, largest, -largest)])
 
 
-def _nonfinite(box: Box, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
-    size = box.low.size
+def _alone(size: int, value: float, rng: np.random.Generator, divisor: int) -> Array:
+    chosen = rng.permutation(size)[: MOST_ALONE // divisor]
+    alone = np.zeros((len(chosen), size))
+    alone[np.arange(len(chosen)), chosen] = value
+    return alone
+
+
+def _nonfinite(size: int, rng: np.random.Generator, divisor: int) -> Iterator[Group]:
     for word, value in (("NaN", np.nan), ("infinity", np.inf), ("negative infinity", -np.inf)):
-        chosen = rng.permutation(size)[:MOST_ALONE]
+        chosen = rng.permutation(size)[: MOST_ALONE // divisor]
         alone = rng.standard_normal((len(chosen), size))
         alone[np.arange(len(chosen)), chosen] = value
         yield f"{word} in one element", alone
         yield f"{word} in all elements", np.full((1, size), value)
+
+
+def _choices(sizes: tuple[int, ...], count: int, rng: np.random.Generator) -> tuple[list[Group], list[Group]]:
+    most = np.array(sizes) - 1
+    random = [("random choices", rng.integers(0, most + 1, size=(count, len(sizes))))]
+    special = [("the first choices", np.zeros((1, len(sizes)), np.int64)), ("the last choices", most[None])]
+    # Every choice of the largest set, up to a bound; the others go round.
+    each = np.arange(min(int(most.max()) + 1, MOST_ALONE))
+    special.append(("each choice in turn", each[:, None] % (most + 1)))
+    return random, special
+
+
+def _bits(size: int, count: int, rng: np.random.Generator, divisor: int) -> tuple[list[Group], list[Group]]:
+    special = [
+        ("no bit set", np.zeros((1, size))),
+        ("all bits set", np.ones((1, size))),
+        ("one bit set", _alone(size, 1, rng, divisor)),
+    ]
+    return [("random bits", rng.integers(0, 2, size=(count, size)))], special

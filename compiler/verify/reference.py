@@ -1,40 +1,40 @@
 """
-What the right answers are, and how well they can be known in float32.
+The reference: every value of a model in float64, and how well float32 can know it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compiler.errors import UnsupportedError
-from compiler.ir import Box, Discrete, Model, Node, Policy, Tensor
+from compiler.ir import EPISODE_STARTS, Model, Node, Tensor
 from compiler.ops import OPS, Array
 from compiler.ops.reference import evaluate
-from compiler.tolerances import (
-    ACTION_RELATIVE,
-    LARGEST_COMPARED,
-    PERTURBATION,
-    SCORE_FLOOR,
-    SCORE_RELATIVE,
-    SENSITIVITY,
-    TIE,
-    WIDEST_RANGE,
-)
+from compiler.tolerances import LARGEST_COMPARED, PERTURBATION, SCORE_FLOOR, SCORE_RELATIVE, SENSITIVITY
+from compiler.verify.cases import Cases
 
 PAIRS = 2
 """Perturbations come in pairs of opposite sign: where rounding can flip the sign of a unit, one of the two does."""
+
+CHUNK = 2**22
+"""Elements of all tensors that are computed at once: 32 MB in float64."""
+
+Inputs = dict[str, Array]
+Walk = Callable[[Model, Inputs], Iterator[dict[str, Array]]]
+"""Evaluates a model piece by piece: every tensor for some of the rows, then for the next ones."""
 
 
 @dataclass(frozen=True)
 class Known:
     """
-    Every tensor of a model for a batch, with what float32 may make of it.
+    Tensors of a model for a batch, with what float32 may make of them.
     """
 
     values: dict[str, Array]
     slack: dict[str, Array]
     """For each value, how far from it a correct float32 computation may be, by conditioning alone."""
+    representable: Array
+    """(n,) bool: whether float32 can hold every value on the way."""
 
     def limit(self, name: str) -> Array:
         """
@@ -47,142 +47,86 @@ class Known:
         return limit
 
 
-@dataclass(frozen=True)
-class Answers:
+def model_inputs(model: Model, cases: Cases) -> Inputs:
     """
-    What a predictor must return for a batch of n observations.
+    The cases as the model's inputs and states, in their dtypes: float32 for a Box, as SB3's `preprocess_obs`.
     """
-
-    actions: Array
-    """(n, *shape of the action space), in the dtype that `predict` returns."""
-    action_scale: Array
-    """What an error of an action is divided by; broadcasts with `actions`. All ones for a Discrete space."""
-    action_slack: Array
-    scores: Array
-    """(n, k) float64."""
-    score_scale: Array
-    """(n, 1): what an error of a score is divided by."""
-    score_slack: Array
-    compared: Array
-    """(n,) bool: whether float32 can hold every value on the way."""
-
-    def only(self, rows: slice | Array) -> "Answers":
-        """
-        The answers for some of the observations: a slice of them, or a mask.
-        """
-        parts = {name: value[rows] for name, value in vars(self).items()}
-        return Answers(**parts)
-
-    @property
-    def discrete(self) -> bool:
-        """
-        Whether an action is a choice, not a value.
-        """
-        return self.actions.dtype.kind == "i"
-
-    def acceptable(self, chosen: Array) -> Array:
-        """
-        For choices that are not those of the reference: whether the score of each is as good, up to rounding.
-        """
-        rows = np.arange(len(chosen))
-        inside = (chosen >= 0) & (chosen < self.scores.shape[1])
-        own = self.scores[rows, np.where(inside, chosen, 0)]
-        best = self.scores[rows, self.actions]
-        allowed = np.maximum(TIE * np.maximum(self.score_scale[:, 0], 1), 2 * self.score_slack.max(axis=1))
-        acceptable: Array = inside & (np.abs(best - own) <= allowed)
-        return acceptable
-
-
-def policy_of(model: Model) -> Policy:
-    """
-    The model's policy.
-
-    Raises:
-        UnsupportedError: for a model that is not one.
-    """
-    if model.policy is None:
-        raise UnsupportedError(model.name, "is not a policy; only policies can be verified yet")
-    return model.policy
-
-
-def model_inputs(model: Model, observations: Array) -> dict[str, Array]:
-    """
-    The observations as the model's one input, in its dtype: float32 for a Box, as SB3's `preprocess_obs`.
-    """
-    (name,) = model.inputs
+    names = {name: name for name in model.inputs} | {state.input: state.name for state in model.states}
     with np.errstate(all="ignore"):
-        return {name: observations.astype(model.tensors[name].dtype.numpy)}
+        return {key: cases.values[name].astype(model.tensors[key].dtype.numpy) for key, name in names.items()}
 
 
-def known(model: Model, inputs: dict[str, Array], seed: int) -> Known:
+def chunks(model: Model, inputs: Inputs) -> Iterator[dict[str, Array]]:
     """
-    The float64 reference of every tensor, and how much rounding weights and inputs a little differently changes it.
+    Evaluates as many rows at a time as memory is to be spent on.
     """
-    values = evaluate(model, inputs)
+    elements = sum(tensor.elements for tensor in model.tensors.values() if tensor.data is None)
+    size = max(1, CHUNK // max(elements, 1))
+    for first in range(0, len(next(iter(inputs.values()))), size):
+        yield evaluate(model, {name: array[first : first + size] for name, array in inputs.items()})
+
+
+def steps(model: Model, inputs: Inputs) -> Iterator[dict[str, Array]]:
+    """
+    Evaluates one row after the other, each with the states that the one before has left.
+    """
+    states = {state.input: inputs[state.input][:1] for state in model.states}
+    for row in range(len(next(iter(inputs.values())))):
+        values = evaluate(model, {name: array[row : row + 1] for name, array in inputs.items()} | states)
+        states = {state.input: values[state.output] for state in model.states}
+        yield values
+
+
+def known(model: Model, inputs: Inputs, seed: int, keep: Iterable[str] | None = None, walk: Walk = chunks) -> Known:
+    """
+    The float64 reference of tensors, and how much rounding weights and inputs a little differently changes it.
+
+    Args:
+        model: what to compute.
+        inputs: of all inputs and states, (n, ...) each.
+        seed: of the perturbations.
+        keep: the tensors that are wanted; all that are computed if not given.
+        walk: `chunks`, or `steps` for the steps of one episode.
+    """
+    names = [name for node in model.nodes for name in node.outputs] if keep is None else list(dict.fromkeys(keep))
+    pieces: list[dict[str, Array]] = []
+    fits: list[Array] = []
+    for found in walk(model, inputs):
+        pieces.append({name: found[name] for name in names})
+        fits.append(_representable(model, found))
+    values = {name: np.concatenate([piece[name] for piece in pieces]) for name in names}
     slack = {name: np.zeros(value.shape) for name, value in values.items()}
     for pair in range(PAIRS):
         for sign in (1, -1):
             rng = np.random.default_rng([seed, pair])
             changed = _perturbed_model(model, rng, sign)
-            moved = evaluate(changed, {name: _perturbed(value, rng, sign) for name, value in inputs.items()})
-            with np.errstate(all="ignore"):
-                for name, value in values.items():
-                    change = np.abs(moved[name].astype(np.float64) - value)
-                    np.maximum(slack[name], np.where(np.isfinite(change), SENSITIVITY * change, 0), out=slack[name])
-    return Known(values, slack)
+            exact = {name for name in inputs if name == EPISODE_STARTS}
+            moved = {name: array if name in exact else _perturbed(array, rng, sign) for name, array in inputs.items()}
+            first = 0
+            for found in walk(changed, moved):
+                first = _widen(slack, values, found, first)
+    return Known(values, slack, np.concatenate(fits))
 
 
-def answers(model: Model, observations: Array, seed: int) -> Answers:
+def _widen(slack: dict[str, Array], values: dict[str, Array], found: dict[str, Array], first: int) -> int:
     """
-    What a predictor of this policy must return.
-
-    Args:
-        model: a policy with an output for the action and one for the scores that it is chosen from.
-        observations: (n, *shape of the observation space).
-        seed: of the perturbations that show the conditioning.
-
-    Raises:
-        UnsupportedError: for outputs or action spaces that can't be compared.
+    Lets the slack of some rows be what the perturbation has changed there; returns the row after them.
     """
-    action, scores = model.output("action"), model.output("scores")
-    if action is None or scores is None:
-        raise UnsupportedError(model.name, "has no output for the action, or none for the scores it is chosen from")
-    reference = known(model, model_inputs(model, observations), seed)
-    expected = reference.values[action.tensor].astype(model.tensors[action.tensor].dtype.numpy)
-    values = reference.values[scores.tensor]
-    largest = np.where(np.isfinite(values), np.abs(values), 0).max(axis=1, keepdims=True)
-    shape, scale = _action_scale(policy_of(model), reference.values[action.tensor])
-    return Answers(
-        actions=expected.reshape(len(expected), *shape),
-        action_scale=scale.reshape(len(expected), *shape),
-        action_slack=reference.slack[action.tensor].reshape(len(expected), *shape),
-        scores=values,
-        score_scale=np.maximum(largest, SCORE_FLOOR),
-        score_slack=reference.slack[scores.tensor],
-        compared=_representable(model, reference.values, len(expected)),
-    )
+    last = first
+    with np.errstate(all="ignore"):
+        for name, value in values.items():
+            last = first + len(found[name])
+            change = np.abs(found[name].astype(np.float64) - value[first:last])
+            widened = np.where(np.isfinite(change), SENSITIVITY * change, 0)
+            slack[name][first:last] = np.maximum(slack[name][first:last], widened)
+    return last
 
 
-def _action_scale(policy: Policy, values: Array) -> tuple[tuple[int, ...], Array]:
-    match policy.action_space:
-        case Discrete():
-            return (), np.ones(len(values))
-        case Box(low=low, high=high) as space:
-            with np.errstate(all="ignore"):
-                span = (high.astype(np.float64) - low.astype(np.float64)).reshape(1, -1)
-                bounded = (span > 0) & (span < WIDEST_RANGE)
-                size = np.where(np.isfinite(values), np.abs(values), 0).reshape(len(values), -1)
-            # Without a range to relate to: the tolerance of scores.
-            free = np.maximum(size, SCORE_FLOOR) * (SCORE_RELATIVE / ACTION_RELATIVE)
-            return space.shape, np.where(bounded, span, free)
-        case other:
-            raise UnsupportedError("verification", f"actions of {type(other).__name__} spaces can't be compared yet")
-
-
-def _representable(model: Model, values: dict[str, Array], rows: int) -> Array:
+def _representable(model: Model, values: dict[str, Array]) -> Array:
     """
-    Which observations keep every value on the way, sums before a fused activation included, far within float32.
+    Which rows keep every value on the way, sums before a fused activation included, far within float32.
     """
+    rows = len(values[model.inputs[0]])
     result: Array = np.ones(rows, dtype=bool)
     for node in model.nodes:
         for array in (*(values[name] for name in node.outputs), *_magnitudes(model, node, values)):
@@ -213,7 +157,10 @@ def _perturbed_tensor(tensor: Tensor, rng: np.random.Generator, sign: int) -> Te
 
 
 def _perturbed(array: Array, rng: np.random.Generator, sign: int) -> Array:
-    if array.dtype.kind != "f":
+    """
+    Values of float32 rounded differently. What is float64 in a model is computed in float64: it stays as it is.
+    """
+    if array.dtype != np.float32:
         return array
     with np.errstate(all="ignore"):
         return array * (1 + sign * rng.uniform(-PERTURBATION, PERTURBATION, size=array.shape))
