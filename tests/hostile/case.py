@@ -24,7 +24,7 @@ class HostileCase:
         make: its bytes, always the same ones.
         words: what the refusal must say, in any case of letters; all of them.
         by: which part refuses it: a reader, or the build that follows; nobody refuses what is harmless.
-        reader: how the readers are given it: an SB3 zip, a file of torch.save, or a pickle.
+        reader: how the readers are given it: an SB3 zip, a file of torch.save, a pickle, or a file of VecNormalize.
         fires: whether unpickling it makes the marker; checked, so that the payloads stay real.
     """
 
@@ -33,5 +33,5 @@ class HostileCase:
     make: Callable[[], bytes]
     words: tuple[str, ...] = ()
     by: Literal["reader", "build", "nobody"] = "reader"
-    reader: Literal["zip", "tensors", "pickle"] = "tensors"
+    reader: Literal["zip", "tensors", "pickle", "vecnormalize"] = "tensors"
     fires: bool = False

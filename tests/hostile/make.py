@@ -1,10 +1,10 @@
 """
 The hostile files of the project, made in memory and always the same: `HOSTILE` has them all by name.
 
-Rows are those of the list of hostile inputs that policyc survives: 1, 3 to 14 and 16 to 18. No binary file is kept.
+Rows are those of the list of hostile inputs that policyc survives: 1 to 14 and 16 to 18. No binary file is kept.
 """
 
-from tests.hostile import pickle_cases, policy_cases, tensor_cases, zip_cases
+from tests.hostile import pickle_cases, policy_cases, tensor_cases, vecnormalize_cases, zip_cases
 from tests.hostile.case import HostileCase
 
 HOSTILE: dict[str, HostileCase] = {
@@ -12,4 +12,5 @@ HOSTILE: dict[str, HostileCase] = {
     **zip_cases.CASES,
     **tensor_cases.CASES,
     **policy_cases.CASES,
+    **vecnormalize_cases.CASES,
 }

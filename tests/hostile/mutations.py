@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 
 from compiler.errors import CheckpointError
+from compiler.frontends.sb3.vecnormalize import vecnormalize_from
 from compiler.readers.archive import Archive, is_archive
 from compiler.readers.numpy_values import as_array, as_dtype, as_scalar
 from compiler.readers.pickle_machine import decode, describe, mapping
@@ -30,6 +31,7 @@ from tests.hostile.policies import (
     state_dict,
     tensor,
     torch_stream,
+    vecnormalize,
     weights,
 )
 from tests.hostile.zips import zip64_end, zip_bytes
@@ -68,6 +70,17 @@ def read_pickle(data: bytes) -> None:
                     interpret(node, "mutant.pkl")
                 except CheckpointError:
                     continue
+
+
+def read_statistics(data: bytes) -> None:
+    """
+    The statistics of VecNormalize; those that are read can be computed with.
+    """
+    for statistics in vecnormalize_from(data, "mutant.pkl").statistics.values():
+        assert statistics.mean.shape == statistics.deviation.shape
+        assert np.isfinite(statistics.mean).all()
+        assert (statistics.deviation > 0).all()
+        assert statistics.clip > 0
 
 
 def read_agent(data: bytes) -> None:
@@ -112,6 +125,7 @@ def seeds() -> dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]]:
         "tensors": (read_policy, (weights(tensors), weights(ppo_tensors()))),
         "stream": (read_policy, (stream,)),
         "pickle": (read_pickle, pickles),
+        "vecnormalize": (read_statistics, (assemble(vecnormalize(), 4),)),
     }
 
 

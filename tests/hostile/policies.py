@@ -126,6 +126,36 @@ def discrete(count: int) -> Call:
     return Call(Global("gymnasium.spaces.discrete", "Discrete", True), (), state, new=True)
 
 
+def running(mean: object, variance: object) -> Call:
+    """
+    Statistics as SB3 pickles them.
+    """
+    kind = Global("stable_baselines3.common.running_mean_std", "RunningMeanStd", True)
+    return Call(kind, (), {"mean": mean, "var": variance, "count": 64.0001}, new=True)
+
+
+def vecnormalize(**changes: object) -> Call:
+    """
+    A VecNormalize for Box(3) observations as SB3 2.x pickles it; `changes` replace or add attributes.
+    """
+    ones = np.ones(3, np.float32)
+    state = {
+        "num_envs": 1,
+        "observation_space": box(-ones, ones),
+        "action_space": discrete(2),
+        "norm_obs": True,
+        "norm_obs_keys": None,
+        "obs_rms": running(array(np.array([0.5, -2.0, 3.0])), array(np.array([1.0, 0.25, 9.0]))),
+        "clip_obs": 10.0,
+        "epsilon": 1e-8,
+        "training": True,
+        "old_obs": array(ones[None]),
+        **changes,
+    }
+    kind = Global("stable_baselines3.common.vec_env.vec_normalize", "VecNormalize", True)
+    return Call(kind, (), state, new=True)
+
+
 def serialized(value: object, kind: str) -> dict[str, str]:
     return {":type:": f"<class '{kind}'>", ":serialized:": base64.b64encode(assemble(value, 4)).decode()}
 

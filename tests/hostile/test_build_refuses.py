@@ -14,14 +14,17 @@ from compiler.errors import PolicycError
 from tests.hostile.case import MARKER, TRIPWIRE
 from tests.hostile.make import HOSTILE
 from tests.hostile.peak import run as peak_of
+from tests.hostile.policies import sb3_zip
 
 ROOT = Path(__file__).parents[2]
 SECONDS, KIBIBYTES, REFUSED = 5, 512 * 1024, 3
 BUILT = [name for name, case in HOSTILE.items() if case.reader == "zip" and case.by == "nobody"]
+READ = [name for name, case in HOSTILE.items() if case.reader == "vecnormalize" and case.by == "nobody"]
 REFUSABLE = [name for name, case in HOSTILE.items() if case.by != "nobody" and case.reader != "pickle"]
 SAMPLE = (
     "reduce", "raw-pickle.pth", "wrong-checksum", "duplicate", "bomb-undeclared", "parent", "stream-of-2-gib", "deep",
     "memo-bomb", "stride-0", "sparse-csr", "nan", "several", "several-options", "sb3-needed-field",
+    "vecnormalize-reduce", "vecnormalize-shape",
 )  # fmt: skip
 
 
@@ -33,6 +36,17 @@ def compiler_is_loaded() -> None:
     importlib.import_module("compiler.pipeline")
 
 
+def sources(name: str, file: Path) -> tuple[Path, dict[str, str]]:
+    """
+    What is built, with which options: the file itself, or a sound agent with the file as its statistics.
+    """
+    if HOSTILE[name].reader != "vecnormalize":
+        return file, {}
+    agent = file.with_name("agent.zip")
+    agent.write_bytes(sb3_zip())
+    return agent, {"vecnormalize": str(file)}
+
+
 @pytest.mark.parametrize("name", REFUSABLE)
 def test_build_refuses(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import compiler
@@ -40,10 +54,11 @@ def test_build_refuses(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     case = HOSTILE[name]
     file, out = tmp_path / case.file, tmp_path / "out"
     file.write_bytes(case.make())
+    source, choices = sources(name, file)
     monkeypatch.chdir(tmp_path)
     started = time.perf_counter()
     with pytest.raises(PolicycError) as refused:
-        compiler.build(file, out=out)
+        compiler.build(source, out=out, **choices)
     assert time.perf_counter() - started < SECONDS
     message = str(refused.value)
     assert case.file in message
@@ -65,12 +80,27 @@ def test_build_succeeds_without_executing(name: str, tmp_path: Path, monkeypatch
     assert TRIPWIRE not in sys.modules
 
 
+@pytest.mark.parametrize("name", READ)
+def test_is_read_without_executing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import compiler
+
+    file = tmp_path / HOSTILE[name].file
+    file.write_bytes(HOSTILE[name].make())
+    source, choices = sources(name, file)
+    monkeypatch.chdir(tmp_path)
+    assert compiler.load_model(source, **choices).origin.vecnormalize
+    assert not (tmp_path / MARKER).exists()
+    assert TRIPWIRE not in sys.modules
+
+
 @pytest.mark.parametrize("name", SAMPLE)
 def test_command_line_refuses(name: str, tmp_path: Path) -> None:
     case = HOSTILE[name]
     file, out = tmp_path / case.file, tmp_path / "out"
     file.write_bytes(case.make())
-    command = [sys.executable, "-m", "compiler.cli", "build", str(file), "--out", str(out)]
+    source, choices = sources(name, file)
+    more = [f"--{option}={value}" for option, value in choices.items()]
+    command = [sys.executable, "-m", "compiler.cli", "build", str(source), "--out", str(out), *more]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "1000"}
     status, said, peak = peak_of(command, tmp_path, environment)
     assert status == REFUSED, said

@@ -31,7 +31,7 @@ def read(case: HostileCase, data: bytes) -> None:
     """
     What the frontends do with such a file, up to where meaning begins.
     """
-    if case.reader == "pickle":
+    if case.reader in ("pickle", "vecnormalize"):
         decode(data, case.file)
     elif case.reader == "tensors" or not is_archive(data):
         read_tensors(data, case.file)

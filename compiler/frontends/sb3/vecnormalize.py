@@ -107,7 +107,13 @@ def read_vecnormalize(path: Path) -> VecNormalize:
         CheckpointError: it is something else, is damaged, or has statistics that do not fit its observation space.
         UnsupportedError: its observation space is of a kind that is not known.
     """
-    data, where = read_file(path), str(path)
+    return vecnormalize_from(read_file(path), str(path))
+
+
+def vecnormalize_from(data: bytes | memoryview, where: str) -> VecNormalize:
+    """
+    As `read_vecnormalize`, of bytes that were read already.
+    """
     if bytes(data[:1]) != PICKLE:
         raise CheckpointError(where, f"is not a pickle; {EXPECTED}")
     attributes = _attributes(decode(data, where), VEC_NORMALIZE, where)
