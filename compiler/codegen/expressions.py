@@ -5,6 +5,7 @@ Pieces of source that templates put together: numbers, sums, products, ranges, a
 import math
 
 from compiler.codegen.layer import LayerView
+from compiler.codegen.source import WIDTH
 
 
 def number(value: float) -> str:
@@ -44,3 +45,17 @@ def activated(expression: str, layer: LayerView) -> str:
     The expression with the layer's activation applied.
     """
     return f"{layer.activation}({expression}{layer.arguments})" if layer.activation else expression
+
+
+def signature(name: str, pointers: list[str]) -> str:
+    """
+    The beginning of the definition of a kernel that takes these pointers, in the layout that a formatter would give it.
+    """
+    arguments = [f"{pointer}: Pointer" for pointer in pointers]
+    line = f"def {name}({', '.join(arguments)}) -> None:"
+    if len(line) <= WIDTH:
+        return line
+    inside = f"    {', '.join(arguments)}"
+    if len(inside) > WIDTH:
+        inside = ",\n".join(f"    {argument}" for argument in arguments) + ","
+    return f"def {name}(\n{inside}\n) -> None:"

@@ -2,42 +2,38 @@
 The flat views that kernel templates see: one for each node, all decisions made.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import astuple
 from functools import cache
+from typing import TypeAlias
 
+from compiler.codegen.choices import ChoicesView, LookupView, groups_of
 from compiler.codegen.convolution import IMAGE_OPS, image_view
 from compiler.codegen.dense import ColumnsView, RowsView
 from compiler.codegen.expressions import activated, number, plus, steps, times
-from compiler.codegen.layer import LayerView
+from compiler.codegen.features import (
+    BoundedView,
+    ConcatView,
+    LimitView,
+    LstmView,
+    NormalizeView,
+    PreluView,
+    QuantileView,
+)
+from compiler.codegen.layer import LayerView, RaggedView
 from compiler.codegen.naming import comment
 from compiler.errors import BuildError, quote
 from compiler.ir import DType, Model, Node
 from compiler.ops import OPS
+from compiler.ops.choices import MASKED
 from compiler.ops.dense import COLUMNS
+from compiler.ops.heads import LARGEST_EVEN_LOGIT
 from compiler.resources import resource
 
 __all__ = ["activated", "function_names", "layer_view", "number", "plus", "steps", "template_name", "times"]
 
-
-@dataclass(frozen=True)
-class BoundedView(LayerView):
-    """
-    Clipping or rescaling to bounds, in the dtype of the result.
-    """
-
-    dtype: str = "float32"
-    load: str = "load_scalar"
-    store: str = "store_scalar"
-
-
-@dataclass(frozen=True)
-class SoftmaxView(LayerView):
-    """
-    Softmax of scaled inputs.
-    """
-
-    scale: str = "1.0"
+Common: TypeAlias = tuple[str, str, int, int, str, str]
+"""The fields of `LayerView`, in order."""
 
 
 def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView:
@@ -50,23 +46,14 @@ def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView
     features = model.tensors[node.inputs[0]].elements
     title = f"{comment(node.name)}: {_title(model, node)}"
     activation, arguments = _activation(node)
-    common = (function, title, lanes, features, activation, arguments)
-    if node.op == "dense":
-        outputs, weight = model.tensors[node.outputs[0]].elements, model.tensors[node.inputs[1]].fixed_shape
-        if node.attributes["layout"] == COLUMNS:
-            return ColumnsView(*common, outputs=outputs, blocks=weight[0], width=weight[2])
-        return RowsView(*common, outputs=outputs)
-    if node.op in ("clip", "rescale"):
-        if model.tensors[node.outputs[0]].dtype is DType.FLOAT64:
-            return BoundedView(*common, dtype="float64", load="load_double", store="store_double")
-        return BoundedView(*common)
+    common = LayerView(function, title, lanes, features, activation, arguments)
+    if OPS[node.op].elementwise or node.op in PLAIN:
+        return common
     if node.op in IMAGE_OPS:
-        return image_view(model, node, LayerView(*common))
-    if node.op == "softmax":
-        return SoftmaxView(*common, scale=number(_float(node.attributes["scale"])))
-    if OPS[node.op].elementwise or node.op in ("argmax", "log_softmax"):
-        return LayerView(*common)
-    raise BuildError("codegen", f"node {quote(node.name)}: there is no kernel for op {node.op}")
+        return image_view(model, node, common)
+    if node.op not in VIEWS:
+        raise BuildError("codegen", f"node {quote(node.name)}: there is no kernel for op {node.op}")
+    return VIEWS[node.op](model, node, astuple(common))
 
 
 def template_name(node: Node) -> str:
@@ -109,13 +96,109 @@ def _filled(template: str, attributes: Mapping[str, object]) -> str:
     return template.format(**attributes)
 
 
-def _float(value: object) -> float:
-    assert isinstance(value, float)
-    return value
-
-
 def _title(model: Model, node: Node) -> str:
     inputs, outputs = (model.tensors[name].elements for name in (node.inputs[0], node.outputs[0]))
     text = f"{inputs} inputs, {outputs} outputs" if node.op == "dense" else f"{node.op} of {inputs} values"
     activation = node.attributes.get("activation")
     return f"{text}, then {activation}" if activation else text
+
+
+def _dense(model: Model, node: Node, common: Common) -> LayerView:
+    outputs, weight = _outputs(model, node), model.tensors[node.inputs[1]].fixed_shape
+    if node.attributes["layout"] == COLUMNS:
+        return ColumnsView(*common, outputs=outputs, blocks=weight[0], width=weight[2])
+    return RowsView(*common, outputs=outputs)
+
+
+def _lookup(model: Model, node: Node, common: Common) -> LayerView:
+    computed = model.tensors[node.inputs[2]].data is None
+    return LookupView(*common, outputs=_outputs(model, node), sizes=_sizes(node), computed=computed)
+
+
+def _choices(model: Model, node: Node, common: Common) -> LayerView:
+    features = model.tensors[node.inputs[0]].elements
+    groups = groups_of(_sizes(node) or (features,), common[2])
+    scale = number(_float(node.attributes.get("scale", 1.0)))
+    return ChoicesView(*common, groups=groups, outputs=_outputs(model, node), scale=scale)
+
+
+def _bounded(model: Model, node: Node, common: Common) -> LayerView:
+    if model.tensors[node.outputs[0]].dtype is DType.FLOAT64:
+        return BoundedView(*common, dtype="float64", load="load_double", store="store_double")
+    return BoundedView(*common)
+
+
+def _normalize(model: Model, node: Node, common: Common) -> LayerView:
+    clip = _float(node.attributes["clip"])
+    return NormalizeView(*common, low=number(-clip), high=number(clip))
+
+
+def _affine(model: Model, node: Node, common: Common) -> LayerView:
+    return RaggedView(*common, outputs=_outputs(model, node))
+
+
+def _prelu(model: Model, node: Node, common: Common) -> LayerView:
+    one_slope = model.tensors[node.inputs[1]].elements == 1
+    return PreluView(*common, outputs=_outputs(model, node), one_slope=one_slope)
+
+
+def _lstm(model: Model, node: Node, common: Common) -> LayerView:
+    return LstmView(*common, outputs=_outputs(model, node))
+
+
+def _quantile_mean(model: Model, node: Node, common: Common) -> LayerView:
+    outputs = _outputs(model, node)
+    return QuantileView(*common, outputs=outputs, quantiles=model.tensors[node.inputs[0]].elements // outputs)
+
+
+def _concat(model: Model, node: Node, common: Common) -> LayerView:
+    return ConcatView(*common, widths=tuple(model.tensors[name].elements for name in node.inputs))
+
+
+def _mask(model: Model, node: Node, common: Common) -> LayerView:
+    return LimitView(*common, limit=number(MASKED))
+
+
+def _bernoulli_mode(model: Model, node: Node, common: Common) -> LayerView:
+    return LimitView(*common, limit=number(LARGEST_EVEN_LOGIT))
+
+
+def _outputs(model: Model, node: Node) -> int:
+    return model.tensors[node.outputs[0]].elements
+
+
+def _sizes(node: Node) -> tuple[int, ...]:
+    sizes = node.attributes["sizes"]
+    assert isinstance(sizes, tuple)
+    return tuple(size for size in sizes if isinstance(size, int))
+
+
+def _float(value: object) -> float:
+    assert isinstance(value, float)
+    return value
+
+
+PLAIN = ("add", "reset")
+"""Ops whose kernels need to know no more than what all of them know."""
+
+VIEWS: Mapping[str, Callable[[Model, Node, Common], LayerView]] = {
+    "affine": _affine,
+    "argmax": _choices,
+    "bernoulli_mode": _bernoulli_mode,
+    "clip": _bounded,
+    "concat": _concat,
+    "dense": _dense,
+    "log_softmax": _choices,
+    "lookup": _lookup,
+    "lstm_cell": _lstm,
+    "lstm_hidden": _lstm,
+    "mask": _mask,
+    "masked_argmax": _choices,
+    "normalize": _normalize,
+    "one_hot": _choices,
+    "prelu": _prelu,
+    "quantile_mean": _quantile_mean,
+    "rescale": _bounded,
+    "softmax": _choices,
+}
+"""Who makes the view of an op's kernel."""

@@ -28,3 +28,34 @@ class LayerView:
         The features, padded to whole registers.
         """
         return -(-self.features // self.lanes) * self.lanes
+
+
+@dataclass(frozen=True)
+class RaggedView(LayerView):
+    """
+    A layer whose constants are not padded to whole registers.
+    """
+
+    outputs: int = 0
+    """Values of the result per observation."""
+
+    @property
+    def rest(self) -> int:
+        """
+        Results that are left over by whole registers.
+        """
+        return self.outputs % self.lanes
+
+    @property
+    def whole(self) -> int:
+        """
+        Results that fill whole registers.
+        """
+        return self.outputs - self.rest
+
+    @property
+    def ragged(self) -> str:
+        """
+        Where what is left over begins, and how much it is: arguments of `load_head`.
+        """
+        return f"{self.whole}, {self.rest}"

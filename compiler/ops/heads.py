@@ -9,6 +9,9 @@ import numpy as np
 from compiler.ir import DType, Tensor
 from compiler.ops.table import Array, Attributes, Op, TensorType, need_float, need_rows, refuse, same_type
 
+LARGEST_EVEN_LOGIT = 1.5 * 2**-24
+"""Up to here torch.sigmoid gives 0.5 in float32, which torch.round takes to 0."""
+
 
 def _with_bounds(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
     source, low, high = inputs
