@@ -324,6 +324,21 @@ class PredictorView:
         return self.unpacked([view for view in self.inputs if view.slot is None or not view.images])
 
     @property
+    def unpacked_extras(self) -> str:
+        """
+        The inputs that the layers of the extras read where the caller has them.
+        """
+        text = " ".join(self.steps.extras)
+        return self.unpacked([view for view in self.inputs if view.slot is None and view.name in text])
+
+    @property
+    def extra_table(self) -> str:
+        """
+        The names and sizes of the extras that are computed, as a tuple.
+        """
+        return tuple_source([f"({extra.name}, {extra.count})" for extra in self.extra_results], 41, 0)
+
+    @property
     def unpacked_images(self) -> str:
         """
         The inputs that the layers for images read.
@@ -376,7 +391,7 @@ class PredictorView:
         """
         The caller's arrays from their addresses, as a tuple.
         """
-        return tuple_source([f"pointer({array.name}, {array.floats})" for array in self.arrays], 14)
+        return tuple_source([f"pointer({array.name}, {array.floats})" for array in self.arrays], 9, 8)
 
     @property
     def chunk_results(self) -> str:
@@ -386,7 +401,9 @@ class PredictorView:
         words = 1 if self.action.dtype == "float32" else 2
         state = f"rows * {self.layers_of_state * self.units}"
         sizes = [f"rows * {self.action.count * words}", f"rows * {self.score.count} * scored", state, state]
-        return tuple_source([f"pointer({name}, {size})" for name, size in zip(self.results, sizes, strict=False)], 14)
+        return tuple_source(
+            [f"pointer({name}, {size})" for name, size in zip(self.results, sizes, strict=False)], 10, 8
+        )
 
     def entry(self, *, before: int = 0, after: int = 0, settings: str = "") -> str:
         """
@@ -409,17 +426,17 @@ def unpacked(names: list[str]) -> str:
     return plain if len(names) > 1 and len(plain) < 90 else tuple_source(names, 20)
 
 
-def tuple_source(items: list[str], before: int) -> str:
+def tuple_source(items: list[str], before: int, indent: int = 4) -> str:
     """
     A tuple, over several lines if it does not fit on one that is indented and has `before` characters before it.
     """
     if len(items) == 1:
         return f"({items[0]},)"
-    return (
-        call("", items, 4 + before)
-        if 4 + before + sum(map(len, items)) + 2 * len(items) <= WIDTH
-        else ("(\n" + "".join(f"        {item},\n" for item in items) + "    )")
-    )
+    line = f"({', '.join(items)})"
+    if indent + before + len(line) <= WIDTH:
+        return line
+    margin = " " * (indent + 4)
+    return "(\n" + "".join(f"{margin}{item},\n" for item in items) + " " * indent + ")"
 
 
 def predictor_view(
