@@ -12,8 +12,10 @@ from compiler.options import BuildOptions
 from compiler.passes.bypass_softmax import bypass_softmax
 from compiler.passes.convert_bounds import convert_bounds
 from compiler.passes.drop_unused import drop_unused
+from compiler.passes.fold_divisor import fold_divisor
 from compiler.passes.fuse_activations import fuse_activations
 from compiler.passes.keep_action import keep_action
+from compiler.passes.pack_convolutions import pack_convolutions
 from compiler.passes.pack_dense import pack_dense
 
 Pass: TypeAlias = Callable[[Model, BuildOptions], Model]
@@ -23,6 +25,8 @@ PIPELINE: tuple[Pass, ...] = (
     bypass_softmax,
     drop_unused,
     convert_bounds,
+    fold_divisor,
+    pack_convolutions,
     pack_dense,
     fuse_activations,
 )

@@ -8,10 +8,16 @@ from compiler.ir import Model, Node
 from compiler.ops import OPS
 from compiler.options import BuildOptions
 
+LAYERS = ("dense", "convolution")
+"""The ops that take an activation."""
+SHORT = ("relu", "leaky_relu", "hardtanh", "threshold", "divide")
+"""What a convolution, whose kernel holds a copy for each of its many sums, takes: the rest costs more to compile than a
+loop of its own costs to run."""
+
 
 def fuse_activations(model: Model, options: BuildOptions) -> Model:
     """
-    Makes an element-wise node part of the `dense` before it, if nothing else needs what is between them.
+    Makes an element-wise node part of the layer before it, if nothing else needs what is between them.
     """
     nodes: list[Node] = []
     tensors = dict(model.tensors)
@@ -30,9 +36,10 @@ def fuse_activations(model: Model, options: BuildOptions) -> Model:
 def _fits(layer: Node, node: Node, model: Model) -> bool:
     between = layer.outputs[0]
     return (
-        layer.op == "dense"
+        layer.op in LAYERS
         and not layer.attributes["activation"]
         and OPS[node.op].elementwise
+        and (layer.op == "dense" or node.op in SHORT)
         and node.inputs == (between,)
         and len(model.consumers(between)) == 1
         and not model.is_result(between)
