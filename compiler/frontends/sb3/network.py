@@ -6,18 +6,21 @@ but the checks go on, so that all of it is found. A `Signal` is what one layer h
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from compiler.errors import PolicycError, quote
 from compiler.frontends.sb3.activations import Activation
 from compiler.frontends.sb3.findings import Findings
+from compiler.frontends.sb3.vecnormalize import PREFIX, Statistics
 from compiler.ir import (
     ACTION_MASKS,
     BATCH,
     EPISODE_STARTS,
+    OBSERVATION,
     Attribute,
     Box,
     Dict,
@@ -38,7 +41,8 @@ from compiler.readers.tensors import TensorFile
 LOW, HIGH = "action_space.low", "action_space.high"
 STATE_INITIAL = ".initial"
 RESERVED = re.compile(
-    rf"observation(\..*)?|{ACTION_MASKS}|{EPISODE_STARTS}|{re.escape(LOW)}|{re.escape(HIGH)}|[hc]\.\d+(\.initial)?",
+    rf"({OBSERVATION}|{PREFIX})(\..*)?|{ACTION_MASKS}|{EPISODE_STARTS}|{re.escape(LOW)}|{re.escape(HIGH)}"
+    r"|[hc]\.\d+(\.initial)?",
     re.ASCII | re.DOTALL,
 )
 """Names that the model gives to tensors of its own."""
@@ -71,14 +75,18 @@ class Network:
     A graph under construction over the tensors of one checkpoint.
 
     Attributes:
+        statistics: by the names of inputs, those by which VecNormalize normalised what the policy saw in training.
         inputs: the tensors that the caller gives, in order, without states.
         outputs: what has been marked as a result of the model.
         states: recurrent states.
         sampling: how actions are drawn; None: they never are.
     """
 
-    def __init__(self, file: TensorFile, findings: Findings) -> None:
+    def __init__(
+        self, file: TensorFile, findings: Findings, statistics: Mapping[str, Statistics] = MappingProxyType({})
+    ) -> None:
         self.findings = findings
+        self.statistics = statistics
         self.builder = GraphBuilder()
         self.inputs: list[str] = []
         self.outputs: list[Output] = []
@@ -126,7 +134,14 @@ class Network:
         """
         Declares the input of one part of the observation; returns the tensor that the policy sees of it.
         """
-        return self.declare(name, *input_type(space))
+        if name not in self.statistics:
+            return self.declare(name, *input_type(space))
+        statistics = self.statistics[name]
+        signal = Signal(self.declare(name, DType.FLOAT64, statistics.mean.shape), flat_size(space))
+        prefix = name.replace(OBSERVATION, PREFIX, 1)
+        mean = self.constant(f"{prefix}.mean", statistics.mean).tensor
+        deviation = self.constant(f"{prefix}.deviation", statistics.deviation).tensor
+        return self.apply(signal, "normalize", prefix, mean, deviation, clip=statistics.clip).tensor
 
     def declare(self, name: str, dtype: DType, shape: Shape) -> str:
         """

@@ -16,6 +16,7 @@ from compiler.frontends.sb3.families import FAMILIES, policy_from_class, without
 from compiler.frontends.sb3.fields import Fields
 from compiler.frontends.sb3.findings import Findings
 from compiler.frontends.sb3.translate import make_origin, translate_fields
+from compiler.frontends.sb3.vecnormalize import STATISTICS_UNKNOWN
 from compiler.ir import Model
 from compiler.options import BuildOptions
 from compiler.readers.archive import Archive
@@ -33,11 +34,8 @@ MOST_JSON_BYTES = 32 << 20
 MOST_JSON_VALUES = 1_000_000
 """In the member `data`; `[]` is 2 bytes of JSON and 64 in memory."""
 
-ON_POLICY = frozenset(("PPO", "A2C", "TRPO", "MaskablePPO", "RecurrentPPO"))
-NORMALISED = (
-    "the agent was trained with VecNormalize, whose statistics are not in this file: unless it normalised rewards "
-    "only, the caller must normalise observations as in training"
-)
+ON_POLICY = frozenset(("PPO", "A2C", "TRPO", "MaskablePPO", "RecurrentPPO", "ARS"))
+"""The algorithms that keep unnormalised observations only where VecNormalize normalises them."""
 
 
 def read_zip(data: memoryview, path: Path, options: BuildOptions) -> Model:
@@ -73,7 +71,11 @@ def read_zip(data: memoryview, path: Path, options: BuildOptions) -> Model:
         exploration_rate=items.get("exploration_rate"),
     )
     normalised = items.get("_last_original_obs") is not None and ON_POLICY.issuperset(FAMILIES[policy].algorithms)
-    origin = make_origin(path, data, FORMAT, _versions(archive), [NORMALISED] if normalised else [])
+    unknown = normalised and options.vecnormalize is None
+    if unknown and options.strict:
+        findings.unsupported(STATISTICS_UNKNOWN)
+    assumed = [STATISTICS_UNKNOWN] if unknown else []
+    origin = make_origin(path, data, FORMAT, _versions(archive), assumed)
     return translate_fields(fields, file, origin, options, findings)
 
 

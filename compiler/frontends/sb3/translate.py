@@ -20,6 +20,7 @@ from compiler.frontends.sb3.families import FAMILIES
 from compiler.frontends.sb3.fields import Fields
 from compiler.frontends.sb3.findings import Findings
 from compiler.frontends.sb3.network import HIGH, LOW, Network
+from compiler.frontends.sb3.vecnormalize import Statistics, read_vecnormalize
 from compiler.ir import Model, Origin, Policy
 from compiler.options import BuildOptions
 from compiler.readers.tensors import TensorFile
@@ -42,8 +43,14 @@ def translate(
     Raises:
         CheckpointError: the tensors are not those of the described policy, or NaN or infinity decide the action.
         UnsupportedError: they are, but with layers that can't be compiled.
+        BuildError: the option `vecnormalize` names a file that was made for other observations.
     """
-    network = Network(file, findings)
+    statistics: dict[str, Statistics] = {}
+    if options.vecnormalize is not None:
+        normalize = read_vecnormalize(Path(options.vecnormalize))
+        statistics = normalize.inputs(description.observation_space, findings.where)
+        origin = replace(origin, vecnormalize=normalize.sha256)
+    network = Network(file, findings, statistics)
     for prefix in family.extractors:
         names = other_findings(prefix, description.extractor, description.observation_space, network.names)
         for text in names:

@@ -28,7 +28,7 @@ EXPECTED = "expected the pickle that Stable-Baselines3's VecNormalize.save() wri
 PREFIX = "vecnormalize"
 """How the names of the statistics' tensors begin."""
 
-UNKNOWN = (
+STATISTICS_UNKNOWN = (
     "the agent was trained with VecNormalize, whose statistics are not in this file: unless it normalised rewards "
     "only, the caller must normalise observations as in training; or pass --vecnormalize FILE to compile them in"
 )
