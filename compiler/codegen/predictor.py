@@ -167,11 +167,18 @@ class PredictorView:
         return self.parts[0]
 
     @property
+    def direct(self) -> bool:
+        """
+        Whether an observation is one row, so that it can be passed on as it is.
+        """
+        return not self.dict and self.part.flat
+
+    @property
     def flat(self) -> bool:
         """
-        Whether an observation is one row, so that `act` can pass it on as it is.
+        Whether an observation is all that there is to pass on, but for masks.
         """
-        return not self.dict and self.part.flat and not self.recurrent
+        return self.direct and not self.recurrent
 
     @property
     def images(self) -> bool:
