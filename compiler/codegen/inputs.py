@@ -84,6 +84,8 @@ class PartView:
     """
 
     array: ArrayView
+    label: str
+    """What messages call it, as a literal."""
     key: str
     """Its key in a Dict observation, as a literal; empty if the observation is no Dict."""
     kind: str
@@ -103,13 +105,6 @@ class PartView:
         Whether an array of it can be passed on as it is, if it is of the right dtype.
         """
         return self.kind != "Discrete" and self.shape.count(",") == 1 and self.shape.endswith(",)")
-
-    @property
-    def label(self) -> str:
-        """
-        What messages call it, as source.
-        """
-        return f'"observation " {self.key}' if self.key else '"observation"'
 
     @property
     def given(self) -> str:
@@ -206,6 +201,7 @@ def _part_view(variable: str, name: str, space: Space, dtype: DType) -> PartView
     key = name.removeprefix(f"{OBSERVATION}.") if name != OBSERVATION else None
     return PartView(
         array=ArrayView(variable, row, math.prod(shape)),
+        label=literal(name),
         key="" if key is None else literal(key),
         kind=type(space).__name__,
         shape=str(shape),
@@ -227,7 +223,7 @@ def _described(space: Space) -> str:
         case MultiBinary():
             return f"bits, of shape {shape_of(space)}"
         case Box() as box if box.is_image:
-            return f"an image of shape {shape_of(space)}, or (height, width, channels), bytes"
+            return f"pixels from 0 to 255 of shape {shape_of(space)}, or (height, width, channels)"
         case _:
             return f"array-like of shape {shape_of(space)}, any real dtype"
 
