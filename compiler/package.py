@@ -20,7 +20,7 @@ from compiler import __version__
 from compiler.errors import BuildError, VerificationError, quote
 from compiler.ir import Model
 from compiler.options import BuildOptions
-from compiler.report import Dropped
+from compiler.report import Dropped, source_of
 from compiler.verify import Verification
 
 MANIFEST = "manifest.json"
@@ -70,12 +70,11 @@ def manifest_for(
     """
     What a package says about itself, as JSON: the same bytes on every machine, on every day.
     """
-    origin = model.origin
     content = {
-        "source": {"file": origin.file, "sha256": origin.sha256, "format": origin.format},
+        "source": source_of(model.origin),
         "options": options.given(),
         "versions": {"policyc": __version__, **{tool: version(tool) for tool in TOOLS}},
-        "assumptions": list(origin.assumptions),
+        "assumptions": list(model.origin.assumptions),
         "dropped_tensors": sum(group.tensors for group in dropped),
         "verification": verification.to_manifest(),
         "files": {name: sha256(data) for name, data in sorted(files.items())},

@@ -13,6 +13,7 @@ from typing import Any, cast
 from compiler import codegen, frontends, modelfile, passes
 from compiler.check import check
 from compiler.errors import BuildError, ModelFileError, quote
+from compiler.frontends.sb3.vecnormalize import check_model
 from compiler.ir import Model
 from compiler.loading import imported, load
 from compiler.options import BuildOptions
@@ -102,7 +103,7 @@ def build(
     check_target(target)
 
     progress(Step.READ)
-    source_model = check(source, source.name) if isinstance(source, Model) else load_model(source, options)
+    source_model = _made(source, source.name, options) if isinstance(source, Model) else load_model(source, options)
     progress(Step.PASSES)
     model = run_passes(source_model, options)
     progress(Step.RENDER)
@@ -145,7 +146,7 @@ def load_model(source: str | Path, options: BuildOptions | None = None, **choice
     options = options_from(choices) if options is None else options
     data = read_file(path)
     if modelfile.is_model_file(data):
-        return check(modelfile.decode(data, str(path)), str(path))
+        return _made(modelfile.decode(data, str(path)), str(path), options)
     if modelfile.looks_like_model(data):
         raise ModelFileError(str(path), "is a model file, but damaged or truncated: copy it again, or build it anew")
     return check(frontends.read(path, options), str(path))
@@ -209,6 +210,14 @@ def nanoseconds_per_call(predictor: Predictor, model: Model) -> float:
         else:
             runs.append(elapsed / calls)
     return median(runs)
+
+
+def _made(model: Model, where: str, options: BuildOptions) -> Model:
+    """
+    A model that no frontend has just read, checked.
+    """
+    check_model(model, options, where)
+    return check(model, where)
 
 
 def _file_name(source: str | Path | Model) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import Model, Node, Tensor
+from compiler.ir import Model, Node, Origin, Tensor
 from compiler.ops import OPS
 from compiler.verify import Verification
 
@@ -53,7 +53,7 @@ class Report:
     """
 
     source: dict[str, str]
-    """File, SHA-256 and format of what was compiled."""
+    """What was compiled, as `source_of` says it."""
     layers: tuple[Layer, ...]
     dropped: tuple[Dropped, ...]
     assumptions: tuple[str, ...]
@@ -158,17 +158,24 @@ def report_on(
     """
     The account of a build, from what its steps returned; `size` is that of the model file.
     """
-    origin = source.origin
     return Report(
-        source={"file": origin.file, "sha256": origin.sha256, "format": origin.format},
+        source=source_of(source.origin),
         layers=layers_of(model, source),
         dropped=dropped,
-        assumptions=origin.assumptions,
+        assumptions=source.origin.assumptions,
         verification=verification,
         nanoseconds_per_call=nanoseconds,
         seconds=seconds,
         bytes=size,
     )
+
+
+def source_of(origin: Origin) -> dict[str, str]:
+    """
+    File, SHA-256 and format of what was compiled, and the SHA-256 of the VecNormalize file that went into it, if any.
+    """
+    source = {"file": origin.file, "sha256": origin.sha256, "format": origin.format}
+    return source | ({"vecnormalize": origin.vecnormalize} if origin.vecnormalize else {})
 
 
 def median(values: list[float]) -> float:

@@ -18,8 +18,10 @@ from compiler import __version__
 from compiler.cli.choices import build_options, chosen
 from compiler.cli.display import print_build, print_model, print_verified, printable, progress_display
 from compiler.errors import PolicycError
+from compiler.frontends.sb3.vecnormalize import STATISTICS_UNKNOWN
+from compiler.ir import Model
 from compiler.pipeline import build, load_model, stage_names, stages
-from compiler.report import layers_of, totals
+from compiler.report import layers_of, source_of, totals
 from compiler.verify_package import verify_package
 
 INTERNAL_ERROR, REFUSED, INTERRUPTED = 1, 3, 130
@@ -58,6 +60,14 @@ def _say(ctx: click.Context, message: str) -> None:
     if ctx.meta.get(_TRACEBACK):
         click.echo(printable(traceback.format_exc()), err=True, nl=False)
     click.echo(f"policyc: {printable(message)}", err=True)
+
+
+def _warn(model: Model) -> None:
+    """
+    Says on standard error without what a predictor of this model acts wrongly.
+    """
+    if STATISTICS_UNKNOWN in model.origin.assumptions:
+        click.secho(f"policyc: warning: {STATISTICS_UNKNOWN}", fg="yellow", err=True)
 
 
 def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -106,6 +116,7 @@ def build_command(source: Path, out: Path, name: str | None, as_json: bool, **ch
     options = chosen(choices)
     with progress_display(not as_json) as progress:
         result = build(source, out=out, name=name, options=options, progress=progress)
+    _warn(result.source_model)
     if as_json:
         print_json({"path": str(result.path), "options": options.given(), **result.report.to_json()})
     else:
@@ -128,6 +139,7 @@ def inspect_command(source: Path, after: str | None, as_json: bool, **choices: A
         raise click.BadParameter(f"{after!a} is not one of {', '.join(names)}", param_hint="--after")
     last = after or names[-1]
     model = next(model for name, model in stages(load_model(source, options), options) if name == last)
+    _warn(model)
     if not as_json:
         print_model(model)
         return
@@ -139,6 +151,7 @@ def inspect_command(source: Path, after: str | None, as_json: bool, **choices: A
             "model": str(model).splitlines(),
             "layers": [vars(layer) for layer in layers],
             "totals": totals(layers),
+            "source": source_of(model.origin),
             "assumptions": list(model.origin.assumptions),
         }
     )
@@ -158,6 +171,8 @@ def verify_command(
     """
     Compare PREDICTOR, a package that policyc built, with its model file, or with its source.
     """
+    if vecnormalize is not None and against is None:
+        raise click.UsageError("--vecnormalize goes with --against: the package itself has its statistics in it")
     found = verify_package(predictor, against=against, vecnormalize=vecnormalize, trust=trust)
     if as_json:
         print_json({"path": str(predictor), "against": None if against is None else str(against), **found.to_json()})

@@ -80,6 +80,7 @@ def print_build(build: Build) -> None:
     out.print()
     for line in (
         _dropped_line(report.dropped),
+        *_normalised_lines(build.source_model),
         *_assumed_lines(report.assumptions),
         verification_line(report.verification),
         f"speed: {report.nanoseconds_per_call:,.0f} ns per call of act; built in {report.seconds:.1f} s; "
@@ -103,7 +104,7 @@ def print_model(model: Model) -> None:
         f"{model.parameters:,} values in {sum(1 for _ in model.constants())} constants; {len(unused)} of them unused",
         soft_wrap=True,
     )
-    for line in _assumed_lines(model.origin.assumptions):
+    for line in (*_normalised_lines(model), *_assumed_lines(model.origin.assumptions)):
         out.print(line, soft_wrap=True)
 
 
@@ -177,6 +178,17 @@ def _dropped_line(dropped: tuple[Dropped, ...]) -> str:
     tensors, parameters = sum(group.tensors for group in dropped), sum(group.parameters for group in dropped)
     groups = ", ".join(f"{plain(group.prefix)} ({group.parameters:,})" for group in dropped)
     return f"left out: {tensors} tensors with {parameters:,} values that no action depends on: {groups}"
+
+
+def _normalised_lines(model: Model) -> list[str]:
+    """
+    Which observations are normalised by the statistics of VecNormalize, where a file of them went into the model.
+    """
+    if not model.origin.vecnormalize:
+        return []
+    parts = [node.inputs[0] for node in model.nodes if node.op == "normalize"]
+    shown = ", ".join(map(plain, parts)) or "nothing, as its norm_obs is false"
+    return [f"normalised: {shown}; by the VecNormalize file with the SHA-256 {model.origin.vecnormalize}"]
 
 
 def _assumed_lines(assumptions: tuple[str, ...]) -> list[str]:

@@ -123,9 +123,14 @@ def vecnormalize_from(data: bytes | memoryview, where: str) -> VecNormalize:
     return VecNormalize(where, hashlib.sha256(data).hexdigest(), space, statistics)
 
 
-def check_model_file(model: Model, options: BuildOptions, where: str) -> None:
+def check_model(model: Model, options: BuildOptions, where: str) -> None:
     """
-    Refuses statistics for a model file, which has those that it was made with, unless they are the same.
+    Refuses statistics for what is a model already, unless they are those that it was made with.
+
+    Args:
+        model: of a model file, or in memory.
+        options: those of the build.
+        where: the model's file, for the message.
 
     Raises:
         BuildError: the model was made with other statistics, or with none.
@@ -136,7 +141,7 @@ def check_model_file(model: Model, options: BuildOptions, where: str) -> None:
     given = hashlib.sha256(read_file(Path(options.vecnormalize))).hexdigest()
     if given != model.origin.vecnormalize:
         found = "with other statistics" if model.origin.vecnormalize else "without any"
-        raise BuildError(where, f"is a model file that was made {found}; pass --vecnormalize with the checkpoint")
+        raise BuildError(where, f"is a model that was made {found}; pass --vecnormalize with the checkpoint")
 
 
 def _attributes(value: object, kind: str, where: str) -> Mapping[object, object]:
