@@ -23,7 +23,13 @@ from compiler.pipeline import Build
 
 QUICK = BuildOptions(verify_observations=20)
 
-ACTIVATIONS = {"": "{}", "tanh": "np.tanh({})", "relu": "np.maximum({}, 0)"}
+ACTIVATIONS = {
+    "": "{0}",
+    "tanh": "np.tanh({0})",
+    "relu": "np.maximum({0}, 0)",
+    "exp": "np.exp({0})",
+    "hardtanh": "np.clip({0}, {min_val}, {max_val})",
+}
 
 HEAD = '''"""
 A predictor for tests.
@@ -156,7 +162,7 @@ def _expression(model: Model, op: str, attributes: Any, arguments: list[str], in
     if op == "flatten":
         return f"{arguments[0]}.reshape(len(x), -1)"
     if op in ACTIVATIONS:
-        return ACTIVATIONS[op].format(arguments[0])
+        return ACTIVATIONS[op].format(arguments[0], **attributes)
     if op == "softmax":
         raised = f"np.exp({arguments[0]} - {arguments[0]}.max(axis=1, keepdims=True))"
         return f"{raised} / {raised}.sum(axis=1, keepdims=True)"
@@ -171,7 +177,7 @@ def _expression(model: Model, op: str, attributes: Any, arguments: list[str], in
     width = model.tensors[inputs[0]].elements
     weight = unpack(low, attributes["layout"], width, attributes["outputs"])
     product = f"{arguments[0]} @ {literal(weight.T)} + {literal(high[: attributes['outputs']])}"
-    return ACTIVATIONS[attributes["activation"]].format(product)
+    return ACTIVATIONS[attributes["activation"]].format(product, **attributes)
 
 
 def with_scaled(model: Model, constant: str, factor: float) -> Model:

@@ -41,8 +41,9 @@ def check_episodes(source: Model, predictor: Predictor, cases: Cases, seed: int,
     expected = answers(source, few, seed, steps)
     if not expected.compared.all():  # what overflows once stays in the state
         return
-    for how, act in (("by Episode", _episode(source, predictor, few)), ("by predict", _chain(source, predictor, few))):
+    for how, player in (("by Episode", _episode), ("by predict", _chain)):
         try:
+            act = player(source, predictor, few)
             actions = [np.asarray(act(row)) for row in range(len(few))]
             difference = _compare(source, predictor, few, expected, actions, tally)
         except Exception as error:
