@@ -1,16 +1,313 @@
 """
-The views of the kernels that work on images.
+The view of the kernel of a convolution.
 """
 
-from compiler.codegen.layer import LayerView
-from compiler.ir import Model, Node
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-IMAGE_OPS = ("convolution", "pad", "channels_first")
-"""The ops whose views are made here."""
+from compiler.codegen.expressions import activated, plus, times
+from compiler.codegen.layer import Common, LayerView
+from compiler.ir import Attribute, Model, Node
+from compiler.ops.convolution import CHANNELS_FIRST, image_sizes
+from compiler.ops.tiles import best_tile, parts
+
+UNROLLED = (4, 2, 1)
+"""Steps of the innermost loop that one pass takes; the first that fits."""
 
 
-def image_view(model: Model, node: Node, common: LayerView) -> LayerView:
+@dataclass(frozen=True)
+class Loop:
     """
-    The view of one node on images.
+    A loop over a part of the window.
     """
-    return common
+
+    variable: str
+    count: int
+    pitch: int
+    """Values of the image from one pass to the next."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """
+    The order in which a kernel goes through the window, that of the weights: `loops`, and inside them `run` steps.
+    """
+
+    loops: tuple[Loop, ...]
+    run: int
+    pitch: int
+    """Values of the image from one step to the next."""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """
+    One register of sums: its variable, its register of filters, its pixel's place in the image and in the result.
+    """
+
+    name: str
+    vector: int
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """
+    A part of the result that tiles of one size cover: where the tiles begin and how large they are.
+    """
+
+    down: range
+    across: range
+    rows: int
+    columns: int
+
+    @property
+    def y(self) -> str:
+        """
+        The first row of a tile.
+        """
+        return str(self.down.start) if len(self.down) == 1 else "y"
+
+    @property
+    def x(self) -> str:
+        """
+        The first column of a tile.
+        """
+        return str(self.across.start) if len(self.across) == 1 else "x"
+
+
+@dataclass(frozen=True)
+class ConvolutionView(LayerView):
+    """
+    A convolution whose sums for a tile of pixels and a block of filters stay in registers while the window goes by.
+    """
+
+    sizes: tuple[int, ...] = ()
+    """Of the packed weight."""
+    filters: int = 0
+    height: int = 0
+    width: int = 0
+    """Of the result."""
+    tile: tuple[int, int] = (1, 1)
+    row_pitch: int = 0
+    column_pitch: int = 0
+    """Values of the image from one pixel of the result to the next, downwards and to the right."""
+    window: Window = Window((), 1, 1)
+
+    @property
+    def blocks(self) -> int:
+        """
+        Blocks of filters.
+        """
+        return self.sizes[0]
+
+    @property
+    def block(self) -> int:
+        """
+        Filters in one block.
+        """
+        return self.sizes[-1]
+
+    @property
+    def block_range(self) -> str:
+        """
+        The blocks in the order of computation.
+
+        Where the last is not full, it comes first: of each pixel it writes beyond the last filter, into the pixel that
+        it writes next and other blocks write after it.
+        """
+        return f"range({self.blocks - 1}, -1, -1)" if self.filters % self.block else f"range({self.blocks})"
+
+    @property
+    def first(self) -> str:
+        """
+        The first filter of a block.
+        """
+        return "0" if self.blocks == 1 else "first"
+
+    @property
+    def tap(self) -> str:
+        """
+        Where the weights of a block begin.
+        """
+        steps = self.sizes[1] * self.sizes[2] * self.sizes[3]
+        return times("0" if self.blocks == 1 else "first", str(steps))
+
+    @property
+    def vectors(self) -> range:
+        """
+        Registers of filters in one block.
+        """
+        return range(self.block // self.lanes)
+
+    @property
+    def parts(self) -> list[list[Part]]:
+        """
+        The parts of the result, from top to bottom, from left to right.
+        """
+        rows, columns = self.tile
+        return [
+            [Part(down, across, tall, wide) for across, wide in _ranges(self.width, columns)]
+            for down, tall in _ranges(self.height, rows)
+        ]
+
+    def sums(self, part: Part) -> list[Sum]:
+        """
+        The sums of a tile, in the order in which they leave.
+        """
+        return [
+            Sum(
+                f"a{row * part.columns + column}_{vector}",
+                vector,
+                row * self.row_pitch + column * self.column_pitch,
+                (row * self.width + column) * self.filters + vector * self.lanes,
+            )
+            for row in range(part.rows)
+            for column in range(part.columns)
+            for vector in self.vectors
+        ]
+
+    def corner(self, part: Part) -> str:
+        """
+        Where the window of a tile's first pixel begins in the image.
+        """
+        return sum_of((part.y, self.row_pitch), (part.x, self.column_pitch))
+
+    def place(self, part: Part) -> str:
+        """
+        Where a tile's first pixel begins in the result, for the filters of a block.
+        """
+        return sum_of((part.y, self.width * self.filters), (part.x, self.filters), (self.first, 1))
+
+    @property
+    def unrolled(self) -> int:
+        """
+        Steps in one pass of the innermost loop.
+
+        So few that no pixel of the image is met twice: LLVM would keep it in a register until then, and has none left.
+        """
+        return next(
+            count
+            for count in UNROLLED
+            if count == 1 or (self.window.run % count == 0 and (count - 1) * self.window.pitch < self.column_pitch)
+        )
+
+    @property
+    def passes(self) -> int:
+        """
+        How often the innermost loop goes round.
+        """
+        return self.window.run // self.unrolled
+
+    @property
+    def loops(self) -> list[str]:
+        """
+        The beginnings of the loops over the window, the innermost last.
+        """
+        found = [f"for {loop.variable} in range({loop.count}):" for loop in self.window.loops]
+        if self.passes > 1:
+            found.append(f"for i in range({self.passes}):")
+        return found
+
+    @property
+    def at(self) -> str:
+        """
+        Where a tile's first pixel meets the first weight of a pass.
+        """
+        pitches = [(loop.variable, loop.pitch) for loop in self.window.loops]
+        if self.passes > 1:
+            pitches.append(("i", self.unrolled * self.window.pitch))
+        return sum_of(("corner", 1), *pitches)
+
+    def steps(self, part: Part) -> Iterator[str]:
+        """
+        The statements of one pass.
+        """
+        for step in range(self.unrolled):
+            for vector in self.vectors:
+                yield f"w{vector} = load(weight, {plus('tap', step * self.block + vector * self.lanes)})"
+            for sum_ in self.sums(part):
+                if sum_.vector == 0:
+                    yield f"pixel = splat(load_scalar(source, {plus('at', sum_.source + step * self.window.pitch)}))"
+                yield f"{sum_.name} = fma(pixel, w{sum_.vector}, {sum_.name})"
+        yield f"tap += {self.unrolled * self.block}"
+
+    def result(self, sum_: Sum) -> str:
+        """
+        The expression for what leaves a register of sums.
+        """
+        return activated(sum_.name, self)
+
+
+def convolution_view(model: Model, node: Node, common: Common) -> ConvolutionView:
+    """
+    The view of a `convolution` after all passes.
+    """
+    source, weight = (model.tensors[name] for name in node.inputs[:2])
+    height, width, filters = model.tensors[node.outputs[0]].fixed_shape
+    layout = str(node.attributes["layout"])
+    channels, tall, wide = image_sizes(node.op, source, layout)
+    down, across = pair_of(node.attributes["stride"])
+    pixel = 1 if layout == CHANNELS_FIRST else channels
+    blocks, *sizes, block = weight.fixed_shape
+    lanes = LayerView(*common).lanes
+    tile = best_tile(height, width, block // lanes, math.prod(sizes), lanes)
+    return ConvolutionView(
+        *common,
+        sizes=(blocks, *sizes, block),
+        filters=filters,
+        height=height,
+        width=width,
+        tile=(tile.rows, tile.columns),
+        row_pitch=down * wide * pixel,
+        column_pitch=across * pixel,
+        window=_window(layout, tuple(sizes), pair_of(node.attributes["dilation"]), tall, wide),
+    )
+
+
+def _window(layout: str, sizes: tuple[int, ...], dilation: tuple[int, int], height: int, width: int) -> Window:
+    """
+    The way through a window of these sizes, in the order of the layout, on an image of this height and width.
+    """
+    if layout == CHANNELS_FIRST:
+        channels, rows, columns = sizes
+        loops = [Loop("channel", channels, height * width), Loop("row", rows, dilation[0] * width)]
+        run, pitch = columns, dilation[1]
+    else:
+        rows, columns, channels = sizes
+        loops = [Loop("row", rows, dilation[0] * width * channels), Loop("column", columns, dilation[1] * channels)]
+        run, pitch = channels, 1
+        if dilation[1] == 1:
+            run *= loops.pop().count
+    return Window(tuple(loop for loop in loops if loop.count > 1), run, pitch)
+
+
+def _ranges(size: int, tile: int) -> list[tuple[range, int]]:
+    """
+    Where the tiles on a side begin, and how large they are: whole ones, then what these leave over.
+    """
+    found, start = [], 0
+    for count, part in parts(size, tile):
+        found.append((range(start, start + count * part, part), part))
+        start += count * part
+    return found
+
+
+def sum_of(*terms: tuple[str, int]) -> str:
+    """
+    The sum of variables and numbers times their factors.
+    """
+    known = sum(int(term) * factor for term, factor in terms if term.isdecimal())
+    products = [times(term, str(factor)) if factor != 1 else term for term, factor in terms if not term.isdecimal()]
+    return plus(" + ".join(products) or "0", known)
+
+
+def pair_of(value: Attribute) -> tuple[int, int]:
+    """
+    An attribute of two integers.
+    """
+    assert isinstance(value, tuple)
+    first, second = value
+    return int(first), int(second)

@@ -5,10 +5,8 @@ The flat views that kernel templates see: one for each node, all decisions made.
 from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from functools import cache
-from typing import TypeAlias
 
 from compiler.codegen.choices import ChoicesView, LookupView, groups_of
-from compiler.codegen.convolution import IMAGE_OPS, image_view
 from compiler.codegen.dense import ColumnsView, RowsView
 from compiler.codegen.expressions import activated, number, plus, steps, times
 from compiler.codegen.features import (
@@ -20,7 +18,8 @@ from compiler.codegen.features import (
     PreluView,
     QuantileView,
 )
-from compiler.codegen.layer import LayerView, RaggedView
+from compiler.codegen.images import IMAGE_OPS, image_view
+from compiler.codegen.layer import Common, LayerView, RaggedView
 from compiler.codegen.naming import comment
 from compiler.errors import BuildError, quote
 from compiler.ir import DType, Model, Node
@@ -31,9 +30,6 @@ from compiler.ops.heads import LARGEST_EVEN_LOGIT
 from compiler.resources import resource
 
 __all__ = ["activated", "function_names", "layer_view", "number", "plus", "steps", "template_name", "times"]
-
-Common: TypeAlias = tuple[str, str, int, int, str, str]
-"""The fields of `LayerView`, in order."""
 
 
 def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView:

@@ -3,6 +3,10 @@ What the views of all kernels have in common.
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
+
+Common: TypeAlias = tuple[str, str, int, int, str, str]
+"""The fields of `LayerView`, in order."""
 
 
 @dataclass(frozen=True)

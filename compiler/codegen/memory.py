@@ -5,7 +5,7 @@ Where each value of the graph stands while a predictor computes.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from compiler.ir import DType, Model
+from compiler.ir import DType, Model, Node
 from compiler.ops import OPS
 
 WORDS = {DType.BOOL: 1, DType.FLOAT32: 1, DType.FLOAT64: 2, DType.INT64: 1}
@@ -82,10 +82,20 @@ def _place(model: Model, lanes: int, names: Iterable[str]) -> tuple[dict[str, Sl
         if node.op == "flatten" and node.inputs[0] in slots:
             slots[result] = slots[node.inputs[0]]
             continue
-        # A dense layer writes all outputs that its weights are padded to, and so has its bias.
-        padded = model.tensors[node.inputs[2]].elements if node.op == "dense" else 1
-        reserve(result, padded)
+        reserve(result, _written(model, node))
     return slots, top
+
+
+def _written(model: Model, node: Node) -> int:
+    """
+    How far a kernel writes: a layer gives all outputs that its weights, and so its bias, are padded to.
+    """
+    count = model.tensors[node.outputs[0]].elements
+    if node.op == "dense":
+        return model.tensors[node.inputs[2]].elements
+    if node.op == "convolution":  # the padding of each pixel but the last lies where the next pixel will be written
+        return count - model.tensors[node.outputs[0]].fixed_shape[-1] + model.tensors[node.inputs[2]].elements
+    return count
 
 
 def _images(model: Model) -> frozenset[str]:
