@@ -265,7 +265,7 @@ class PredictorView:
         What messages call the caller's arrays, as a tuple.
         """
         own = [part.label for part in self.parts]
-        return tuple_source([*own, *(literal(array.name) for array in self.arrays[len(own) :])], 20)
+        return tuple_source([*own, *(literal(array.name) for array in self.arrays[len(own) :])], 9, 8)
 
     @property
     def range_checks(self) -> list[tuple[int, str, str]]:
