@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
+from stable_baselines3.common.preprocessing import preprocess_obs
 from torch import nn
 
 from compiler.frontends import read
@@ -172,13 +173,12 @@ def inputs_of(model: Any, given: Any) -> dict[str, np.ndarray]:
     return {name: np.asarray(values[name]).astype(model.tensors[name].dtype.numpy) for name in names}
 
 
-def flat(observations: Observations, space: gymnasium.Space) -> np.ndarray:
+def flat(agent: Any, observations: Observations) -> np.ndarray:
     """
-    What a policy sees of observations, (n, features): the scale of what it computes with. Images are divided by 255.
+    What a policy sees of observations, (n, features): the scale of what it computes with.
     """
-    if isinstance(space, Dict):
-        return np.concatenate([flat(observations[key], part) for key, part in space.spaces.items()], axis=1)
-    if isinstance(space, Discrete | MultiDiscrete):
-        return np.ones((len(observations), 1))
-    scale = 255.0 if space.dtype == np.uint8 and len(space.shape) == 3 else 1.0
-    return observations.reshape(len(observations), -1).astype(np.float64) / scale
+    policy = agent.policy
+    tensors = policy.obs_to_tensor(observations)[0]
+    seen = preprocess_obs(tensors, policy.observation_space, normalize_images=policy.normalize_images)
+    parts = seen.values() if isinstance(seen, dict) else [seen]
+    return np.concatenate([part.reshape(len(part), -1).numpy() for part in parts], axis=1)

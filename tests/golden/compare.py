@@ -11,8 +11,8 @@ SCORE = 5e-6
 """Of the largest score and observation of a row, and of 1: what float32 arithmetic in another order may change."""
 ACTION = 1e-5
 """Of the range of an action."""
-MOST_UNDECIDED = 0.02
-"""Of all observations: those whose two best scores are too close to be told apart."""
+MOST_UNDECIDED = 0.05
+"""Of all observations: those whose two best scores are too close to be told apart, as without biases near zero."""
 
 
 def score_tolerance(scores: np.ndarray, observations: Any) -> np.ndarray:

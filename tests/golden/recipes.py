@@ -200,8 +200,8 @@ ACTOR_CRITIC = (
     Recipe("ppo_dict_unshared", PPO, MIXED, Discrete(3), {"share_features_extractor": False}, kind=DICT),
     Recipe("ppo_dict_one", PPO, Dict(only=Discrete(5)), Discrete(3), kind=DICT),
     Recipe("ppo_dict_one_image", PPO, Dict(only=SMALL), Discrete(3), kind=DICT),
-    Recipe("ppo_explicit_dict", PPO, PLAIN, Discrete(3), {"features_extractor_class": CombinedExtractor}),
-    Recipe("a2c_dict_two_images", A2C, Dict(b=SMALL, a=image(36, 36, 2)), SEVERAL, kind=DICT),
+    Recipe("ppo_dict_explicit", PPO, PLAIN, Discrete(3), {"features_extractor_class": CombinedExtractor}, kind=DICT),
+    Recipe("a2c_dict_two_images", A2C, Dict(b=SMALL, a=image(2, 37, 36)), SEVERAL, kind=DICT),
     Recipe("trpo_dict", TRPO, PLAIN, MultiBinary(2), kind=DICT),
     Recipe(
         "ppo_dict_float",
@@ -246,7 +246,12 @@ RECURRENT = (
         kind="CnnLstmPolicy",
     ),
     Recipe(
-        "recurrent_dict", RecurrentPPO, MIXED, TWO_SIDED, {"lstm_hidden_size": 16}, kind="MultiInputLstmPolicy"
+        "recurrent_dict",
+        RecurrentPPO,
+        Dict(camera=image(36, 36, 3), gear=Discrete(3), vector=FOUR),
+        TWO_SIDED,
+        {"lstm_hidden_size": 16},
+        kind="MultiInputLstmPolicy",
     ),
 )
 
@@ -304,8 +309,8 @@ OTHERS = (*ACTOR_CRITIC, *RECURRENT, *OFF_POLICY, *WITHOUT_GRADIENTS)
 RECIPES = {recipe.name: recipe for recipe in (*ESSENTIAL, *OTHERS)}
 
 SETTINGS: dict[type, dict[str, Any]] = {
-    **dict.fromkeys((PPO, TRPO, MaskablePPO, RecurrentPPO), {"n_steps": 8, "batch_size": 8}),
-    **dict.fromkeys((DQN, QRDQN, SAC, TQC, CrossQ, TD3, DDPG), {"buffer_size": 10}),
-    **dict.fromkeys((A2C, ARS), {}),
+    **{key: {"n_steps": 8, "batch_size": 8} for key in (PPO, TRPO, MaskablePPO, RecurrentPPO)},
+    **{key: {"buffer_size": 10} for key in (DQN, QRDQN, SAC, TQC, CrossQ, TD3, DDPG)},
+    **{key: {} for key in (A2C, ARS)},
 }
 """What keeps an algorithm small that is not trained."""
