@@ -15,6 +15,8 @@ COLUMNS = "columns"
 """Weights (blocks, inputs, width): each input meets `width` neighbouring outputs, which stay in registers."""
 ROWS_LAYOUT = "rows"
 """Weights (outputs, padded inputs): each output is a dot product; for layers with few outputs. The bias is padded."""
+MOST_CHOICES = 64
+"""The most choices that one look-up takes: its kernel spells each of them out."""
 
 
 def unpack(weight: Array, layout: str, inputs: int, outputs: int) -> Array:
@@ -69,6 +71,8 @@ def _lookup_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorTy
     source, table, bias = inputs
     need_float("lookup", table, bias)
     width = one_hot_width("lookup", source, attributes)
+    if source.elements > MOST_CHOICES:
+        refuse("lookup", f"takes {MOST_CHOICES} choices at most, found {source.elements}")
     if len(table.shape) != 2 or table.shape[0] != width or not isinstance(table.shape[1], int):
         refuse("lookup", f"the table must have shape ({width}, outputs), found {table.shape}")
     if bias.shape not in (table.shape[1:], (source.shape[0], *table.shape[1:])):

@@ -9,12 +9,16 @@ from typing import TypeAlias
 
 from compiler.ir import Model
 from compiler.options import BuildOptions
+from compiler.passes.average_quantiles import average_quantiles
 from compiler.passes.bypass_softmax import bypass_softmax
 from compiler.passes.convert_bounds import convert_bounds
 from compiler.passes.drop_unused import drop_unused
+from compiler.passes.fold_batch_norms import fold_batch_norms
 from compiler.passes.fold_divisor import fold_divisor
 from compiler.passes.fuse_activations import fuse_activations
 from compiler.passes.keep_action import keep_action
+from compiler.passes.look_up_one_hots import look_up_one_hots
+from compiler.passes.merge_masks import merge_masks
 from compiler.passes.pack_convolutions import pack_convolutions
 from compiler.passes.pack_dense import pack_dense
 
@@ -23,6 +27,10 @@ Pass: TypeAlias = Callable[[Model, BuildOptions], Model]
 PIPELINE: tuple[Pass, ...] = (
     keep_action,
     bypass_softmax,
+    merge_masks,
+    average_quantiles,
+    fold_batch_norms,
+    look_up_one_hots,
     drop_unused,
     convert_bounds,
     fold_divisor,

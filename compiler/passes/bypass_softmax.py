@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from compiler.ir import Model, Node
 from compiler.options import BuildOptions
+from compiler.passes.merge_masks import same_choices
 
 
 def bypass_softmax(model: Model, options: BuildOptions) -> Model:
     """
-    Turns argmax(softmax(x)) into argmax(x).
+    Turns argmax(softmax(x)) into argmax(x), where both mean the same choices.
 
     Softmax keeps the order of its inputs, so the two differ only where two inputs are within rounding of each other.
     And where one is NaN or infinite, which makes all probabilities NaN: nothing is changed if that is to be answered.
@@ -23,6 +24,6 @@ def bypass_softmax(model: Model, options: BuildOptions) -> Model:
 
     def bypass(node: Node) -> Node:
         softmax = softmaxes.get(node.inputs[0]) if node.op == "argmax" else None
-        return replace(node, inputs=softmax.inputs) if softmax else node
+        return replace(node, inputs=softmax.inputs) if softmax and same_choices(model, softmax, node) else node
 
     return model.with_graph(tuple(bypass(node) for node in model.nodes), model.tensors)

@@ -8,7 +8,7 @@ from compiler.ir import Model, Node
 from compiler.ops import OPS
 from compiler.options import BuildOptions
 
-LAYERS = ("dense", "convolution")
+LAYERS = ("dense", "lookup", "convolution")
 """The ops that take an activation."""
 SHORT = ("relu", "leaky_relu", "hardtanh", "threshold", "divide")
 """What a convolution, whose kernel holds a copy for each of its many sums, takes: the rest costs more to compile than a
@@ -39,7 +39,7 @@ def _fits(layer: Node, node: Node, model: Model) -> bool:
         layer.op in LAYERS
         and not layer.attributes["activation"]
         and OPS[node.op].elementwise
-        and (layer.op == "dense" or node.op in SHORT)
+        and (layer.op != "convolution" or node.op in SHORT)
         and node.inputs == (between,)
         and len(model.consumers(between)) == 1
         and not model.is_result(between)

@@ -32,15 +32,15 @@ class Graph(GraphBuilder):
     def bias(self, name: str, size: int) -> str:
         return self.constant(name, self.rng.normal(size=size).astype(np.float32))
 
-    def model(self, *outputs: tuple[str, str], policy: bool = True) -> Model:
+    def model(self, *outputs: tuple[str, str], policy: bool = True, inputs: tuple[str, ...] = ("x",)) -> Model:
         """
-        The model with these outputs, (tensor, role) each, named after their roles.
+        The model with these inputs and outputs, (tensor, role) each, named after their roles.
         """
         return Model(
             name="agent",
             nodes=tuple(self.nodes),
             tensors=self.tensors,
-            inputs=("x",),
+            inputs=inputs,
             outputs=tuple(Output(role, tensor, role) for tensor, role in outputs),
             origin=Origin("agent.zip", "0" * 64, "sb3-zip"),
             policy=Policy("ActorCriticPolicy", observation_space(), Discrete(2)) if policy else None,

@@ -26,8 +26,8 @@ def test_argmax_of_softmax_is_argmax():
     model = apply(bypass_softmax, graph().model(("mode", "action")))
     assert graph_of(model).splitlines()[3:] == [
         "'logits': float32[batch, 2] = linear('x', 'logits.weight', 'logits.bias')  # 'logits'",
-        "'probabilities': float32[batch, 2] = softmax('logits', scale=1.0)  # 'probabilities'",
-        "'mode': int64[batch] = argmax('logits')  # 'mode'",
+        "'probabilities': float32[batch, 2] = softmax('logits', scale=1.0, sizes=())  # 'probabilities'",
+        "'mode': int64[batch] = argmax('logits', sizes=())  # 'mode'",
         "output 'action' = 'mode' (action)",
     ]
 
@@ -50,6 +50,18 @@ def test_other_argmaxes_are_left_alone():
     found.add("argmax", [found.add("log_softmax", [found.linear("x", "logits", 2)], "log_probabilities")], "mode")
     model = found.model(("mode", "action"))
     assert apply(bypass_softmax, model) == model
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [((2, 3), (2, 3), True), ((5,), (), True), ((), (5,), True), ((2, 3), (3, 2), False), ((), (2, 3), False)],
+)
+def test_both_must_mean_the_same_choices(one, other, same):
+    found = Graph()
+    found.add("softmax", [found.linear("x", "logits", 5)], "probabilities", sizes=one)
+    model = found.model((found.add("argmax", ["probabilities"], "mode", sizes=other), "action"))
+    bypassed = apply(bypass_softmax, model)
+    assert bypassed.nodes[-1].inputs == (("logits",) if same else ("probabilities",))
 
 
 def test_nothing_is_bypassed_where_nan_is_answered():

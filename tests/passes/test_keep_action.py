@@ -24,7 +24,7 @@ constant 'action_net.bias': float32[2]
 constant 'value_net.weight': float32[1, 4]
 constant 'value_net.bias': float32[1]
 'action_net': float32[batch, 2] = linear('x', 'action_net.weight', 'action_net.bias')  # 'action_net'
-'mode': int64[batch] = argmax('action_net')  # 'mode'
+'mode': int64[batch] = argmax('action_net', sizes=())  # 'mode'
 'value_net': float32[batch, 1] = linear('x', 'value_net.weight', 'value_net.bias')  # 'value_net'
 output 'action' = 'mode' (action)
 output 'scores' = 'action_net' (scores)"""
