@@ -85,6 +85,12 @@ def golden(session: nox.Session) -> None:
     run(session, environment(session, "full", FULL), "-m", "pytest", "tests/golden", *session.posargs)
 
 
+@nox.session(python=False, default=False)
+def zoo(session: nox.Session) -> None:
+    """Compile every agent below a folder, `-- FOLDER`, and compare it with SB3, which executes what the files say."""
+    run(session, environment(session, "full", FULL), "-m", "tests.golden.zoo", *session.posargs)
+
+
 @nox.session(python=False)
 def lint(session: nox.Session) -> None:
     """Check style and formatting with ruff; `-- --fix` mends what can be mended."""
