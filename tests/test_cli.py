@@ -14,13 +14,16 @@ import pytest
 from click.testing import CliRunner
 
 import compiler
-from compiler import BuildOptions, CheckpointError, codegen, modelfile, pipeline
+from compiler import BuildOptions, CheckpointError, codegen, modelfile, package, pipeline
 from compiler import cli as command_line
 from compiler.cli import cli
 from compiler.cli.choices import documentation
 from compiler.cli.display import plain, printable
+from compiler.frontends.sb3.vecnormalize import STATISTICS_UNKNOWN
 from compiler.pipeline import stage_names
 from tests import stand_in
+from tests.hostile.assemble import assemble
+from tests.hostile.policies import sb3_zip, vecnormalize
 
 ROOT = Path(__file__).parents[1]
 
@@ -178,6 +181,68 @@ def test_inspect_shows_the_model_after_a_pass(source, name):
     text = run("inspect", source, "--after", name).stdout
     assert text.startswith(f"{model}\n\nlayer ")
     assert "assumed: the activation is Tanh" in text
+
+
+@pytest.fixture
+def statistics(tmp_path: Path) -> Path:
+    """
+    A file of VecNormalize for a `normalised` agent.
+    """
+    path = tmp_path / "some folder" / "vecnormalize.pkl"
+    path.parent.mkdir()
+    path.write_bytes(assemble(vecnormalize(), 4))
+    return path
+
+
+@pytest.fixture
+def normalised(tmp_path: Path) -> Path:
+    """
+    An agent whose file shows that it was trained with VecNormalize.
+    """
+    path = tmp_path / "normalised.zip"
+    path.write_bytes(sb3_zip(_last_original_obs=[0]))
+    return path
+
+
+def test_statistics_that_are_missing_are_warned_of_on_standard_error(normalised, statistics):
+    for arguments in ([], ["--json"], ["--after", "read"]):
+        result = run("inspect", normalised, *arguments)
+        assert result.stderr == f"policyc: warning: {STATISTICS_UNKNOWN}\n"
+        assert run("inspect", normalised, "--vecnormalize", statistics, *arguments).stderr == ""
+    assert "--vecnormalize FILE" in run("inspect", normalised, "--strict", status=3).stderr
+    run("inspect", normalised, "--strict", "--vecnormalize", statistics)
+
+
+def test_a_build_warns_of_missing_statistics(source, tmp_path):
+    model = stand_in.policy()
+    origin = replace(model.origin, assumptions=(STATISTICS_UNKNOWN,))
+    source.write_bytes(modelfile.encode(replace(model, origin=origin)).data)
+    assert build(source, tmp_path / "out").stderr == f"policyc: warning: {STATISTICS_UNKNOWN}\n"
+    assert json.loads(build(source, tmp_path / "out", "--json").stdout)["assumptions"] == [STATISTICS_UNKNOWN]
+
+
+@pytest.mark.parametrize("after", ["read", stage_names()[-1]])
+def test_inspect_shows_which_statistics_are_compiled_in(normalised, statistics, after):
+    arguments = ("inspect", normalised, "--vecnormalize", statistics, "--after", after)
+    digest = package.sha256(statistics.read_bytes())
+    text = run(*arguments).stdout
+    assert f"\nnormalised: observation; by the VecNormalize file with the SHA-256 {digest}\n" in text
+    assert re.search(r"^vecnormalize +normalize +3 to 3 +6 +48 +0 *$", text, re.MULTILINE)
+    document = json.loads(run(*arguments, "--json").stdout)
+    assert document["source"]["vecnormalize"] == digest
+    assert document["assumptions"] == []
+
+
+def test_inspect_shows_that_statistics_are_of_rewards_alone(normalised, statistics):
+    statistics.write_bytes(assemble(vecnormalize(norm_obs=False), 4))
+    text = run("inspect", normalised, "--vecnormalize", statistics, "--strict").stdout
+    assert "\nnormalised: nothing, as its norm_obs is false; by the VecNormalize file with" in text
+
+
+def test_statistics_without_a_checkpoint_to_compare_with_are_wrong_usage(source, tmp_path, statistics):
+    build(source, tmp_path / "out")
+    result = run("verify", tmp_path / "out" / "agent", "--vecnormalize", statistics, status=2)
+    assert "--vecnormalize goes with --against" in result.stderr
 
 
 def test_inspect_shows_the_last_by_default(source):

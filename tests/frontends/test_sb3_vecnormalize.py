@@ -19,7 +19,7 @@ from compiler.errors import BuildError, CheckpointError, PolicycError
 from compiler.frontends.sb3.vecnormalize import read_vecnormalize
 from compiler.ir import Box, Dict, DType
 from compiler.ops import OPS
-from tests.frontends.vecnormalize_files import PARTS, changed, normalizing, running, saved, wrapped
+from tests.frontends.vecnormalize_files import CAMERA, PARTS, before_1_7, changed, normalizing, running, saved, wrapped
 
 ZOO = Path(os.environ["POLICYC_ZOO"]) if os.environ.get("POLICYC_ZOO") else None
 
@@ -138,15 +138,8 @@ def test_the_names_of_inputs_are_those_of_the_policy(tmp_path):
     assert set(several.inputs(several.space, "agent.zip")) == {"observation.speed"}
 
 
-def before_1_7(state):
-    """
-    As SB3 saved it before VecNormalize changed the space of images (its issue 1214).
-    """
-    state["observation_space"] = spaces.Box(0, 255, (36, 40, 3), np.uint8)
-
-
 def test_images_are_normalised_in_the_layout_that_the_policy_sees(tmp_path):
-    normalize = wrapped(PARTS["camera"])
+    normalize = wrapped(CAMERA)
     found = read_vecnormalize(changed(tmp_path, before_1_7, normalize))
     images = np.random.default_rng(0).integers(0, 256, (4, 36, 40, 3), np.uint8)
     expected = normalize.normalize_obs(images)

@@ -2,6 +2,7 @@
 Files of VecNormalize for the tests: wrapped environments that have seen observations, saved by SB3.
 """
 
+import copy
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,11 @@ from gymnasium import spaces
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+CHOICES = spaces.Discrete(4)
+CAMERA = spaces.Box(0, 255, (36, 40, 3), np.uint8)
 PARTS = spaces.Dict(
     {
-        "camera": spaces.Box(0, 255, (36, 40, 3), np.uint8),
+        "camera": CAMERA,
         "counts": spaces.Box(-100, 100, (2, 3), np.int32),
         "speed": spaces.Box(-np.inf, np.inf, (4,), np.float64),
         "switch": spaces.Discrete(3),
@@ -29,9 +32,9 @@ class Environment(gymnasium.Env[Any, Any]):
     An environment of any observations, which it draws from its space.
     """
 
-    def __init__(self, space: spaces.Space[Any]) -> None:
+    def __init__(self, space: spaces.Space[Any], actions: spaces.Space[Any]) -> None:
         self.observation_space = space
-        self.action_space = spaces.Discrete(2)
+        self.action_space = actions
 
     def reset(self, **_: Any) -> tuple[Any, dict[str, Any]]:
         """
@@ -46,15 +49,18 @@ class Environment(gymnasium.Env[Any, Any]):
         return self.observation_space.sample(), 1.0, False, False, {}
 
 
-def wrapped(space: spaces.Space[Any], steps: int = 20, seed: int = 0, **arguments: Any) -> VecNormalize:
+def wrapped(
+    space: spaces.Space[Any], actions: spaces.Space[Any] = CHOICES, steps: int = 20, seed: int = 0, **arguments: Any
+) -> VecNormalize:
     """
-    VecNormalize around an environment with this observation space, after some steps.
+    VecNormalize around an environment with these spaces, after some steps.
     """
-    space.seed(seed)
-    normalize = VecNormalize(DummyVecEnv([lambda: Environment(space)]), **arguments)
+    own = copy.deepcopy(space)  # VecNormalize changes a Dict space that has images
+    own.seed(seed)
+    normalize = VecNormalize(DummyVecEnv([lambda: Environment(own, actions)]), **arguments)
     normalize.reset()
     for _ in range(steps):
-        normalize.step(np.zeros(1, np.int64))
+        normalize.step(np.zeros((1, *(actions.shape or ())), np.int64))
     return normalize
 
 
@@ -90,6 +96,13 @@ def _with_state(state: dict[str, Any]) -> VecNormalize:
     bare = VecNormalize.__new__(VecNormalize)
     bare.__dict__.update(state, venv=None, class_attributes=None, returns=None)
     return bare
+
+
+def before_1_7(state: dict[str, Any]) -> None:
+    """
+    Attributes as SB3 had them before VecNormalize changed the space of images (its issue 1214).
+    """
+    state["observation_space"] = CAMERA
 
 
 def running(mean: Any, variance: Any, count: Any = 10.0) -> RunningMeanStd:
