@@ -11,6 +11,10 @@ CHAINS = 4
 """Sums that must be under way at once to hide the latency of a multiply-add."""
 TILE = 8
 """Outputs that a block kernel computes at once, each in a register."""
+WIDE_TILE = 16
+"""The same with the registers of AVX-512: each value of the observations is loaded half as often."""
+LARGE = 1 << 16
+"""Weights from which on a block kernel is unrolled: for fewer it is not worth the time to compile."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,17 @@ class ColumnsView(LayerView):
         """
         Outputs at once in the block kernel.
         """
-        return next(size for size in (TILE, 4, 2, 1) if self.width % size == 0)
+        sizes = (WIDE_TILE, TILE) if self.lanes >= WIDE_TILE else (TILE,)
+        return next(size for size in (*sizes, 4, 2, 1) if self.width % size == 0)
+
+    @property
+    def unrolled(self) -> int:
+        """
+        Inputs in one pass of the block kernel.
+        """
+        if self.inputs * self.blocks * self.width < LARGE:
+            return 1
+        return next(count for count in (4, 2, 1) if self.inputs % count == 0)
 
     @property
     def tiles(self) -> int:

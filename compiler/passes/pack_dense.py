@@ -16,6 +16,10 @@ REGISTERS = 8
 """The most registers of outputs that a kernel keeps at once: half of AVX-512's, all but the operands' of AVX2's."""
 REDUCTION = 6
 """What summing up the lanes of one register costs, in multiply-adds of whole registers."""
+STREAMED = 1 << 20
+"""Bytes of weights from which on they come from memory, or from a cache that all cores share."""
+LINE = 16
+"""float32 in a line of the caches."""
 MOST_ROWS = 16
 """The most outputs that are worth a dot product each."""
 
@@ -70,11 +74,16 @@ def _layout(inputs: int, outputs: int, lanes: int) -> str:
 def _columns(weight: Array, lanes: int) -> Array:
     """
     (blocks, inputs, width): the width, in registers, that wastes least, the widest of those.
+
+    Of weights that are streamed, a block is as wide as a line of the caches: kernels for many observations take no more
+    outputs at once, and would read all lines of a wider block several times, or wait for lines far from each other.
     """
     outputs, inputs = weight.shape
     registers = _up(outputs, lanes) // lanes
     widths = range(1, REGISTERS + 1) if registers <= REGISTERS else range(REGISTERS // 2, REGISTERS + 1)
     width = min(widths, key=lambda width: (_up(registers, width), -width)) * lanes
+    if 4 * weight.size >= STREAMED:
+        width = max(lanes, LINE)
     padded = np.pad(weight, ((0, _up(outputs, width) - outputs), (0, 0)))
     return np.ascontiguousarray(padded.reshape(-1, width, inputs).transpose(0, 2, 1))
 

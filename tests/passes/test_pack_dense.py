@@ -59,6 +59,13 @@ def test_weights_keep_their_values(inputs, outputs, lanes):
         assert weight.shape == (outputs, -(-inputs // lanes) * lanes)
 
 
+@pytest.mark.parametrize(("lanes", "width"), [(1, 16), (4, 16), (8, 16), (16, 16)])
+def test_large_weights_lie_in_the_order_in_which_they_are_streamed(lanes, width):
+    (node,) = pack_dense(single(2048, 128), options(lanes)).nodes
+    assert node.attributes["layout"] == "columns"
+    assert data_of(pack_dense(single(2048, 128), options(lanes)), node.inputs[1]).shape == (128 // width, 2048, width)
+
+
 def test_text():
     found = Graph()
     hidden = found.linear("x", "one", 40)
