@@ -35,6 +35,9 @@ PACKAGE = (
 EXTRAS = "extras.py"
 """The file of packages that compute more than actions and scores: a value, or the parameters of a distribution."""
 
+SAMPLING = "sampling.py"
+"""The file of packages whose policies can draw their actions."""
+
 
 def render(model: Model, encoded: EncodedModel, options: BuildOptions, name: str) -> dict[str, str]:
     """
@@ -62,7 +65,7 @@ def render(model: Model, encoded: EncodedModel, options: BuildOptions, name: str
         template = _environment().get_template(template_name(node))
         view.layers.append(template.render(layer=layer, lanes=options.lanes).strip())
     view.functions.extend(_functions("\n".join(view.layers)))
-    files = [*PACKAGE, *([EXTRAS] if view.extra_results else [])]
+    files = [*PACKAGE, *([EXTRAS] if view.extra_results else []), *([SAMPLING] if view.sampling else [])]
     return {file: _file(file, view, options) for file in files}
 
 

@@ -2,7 +2,6 @@
 The flat view of a whole predictor: constants, calls and texts that the package's templates put in place.
 """
 
-import math
 from dataclasses import dataclass, field
 
 from compiler.codegen.calls import ARRANGING, Steps, needed_by_action, place, steps_of
@@ -11,9 +10,10 @@ from compiler.codegen.inputs import ArrayView, InputView, PartView, array_views,
 from compiler.codegen.interface import Interface, interface_of
 from compiler.codegen.memory import WORDS, MemoryPlan, plan_memory
 from compiler.codegen.naming import comment, literal
+from compiler.codegen.sampling import SamplingView, sampling_view
 from compiler.codegen.source import WIDTH, call, python
 from compiler.codegen.specification import specification
-from compiler.ir import Box, Discrete, DType, Model, MultiBinary, MultiDiscrete, Node, Output, Sampling, Space, Tensor
+from compiler.ir import Box, Discrete, DType, Model, MultiBinary, MultiDiscrete, Node, Output, Space
 from compiler.modelfile import EncodedModel
 from compiler.ops import OPS
 from compiler.options import BuildOptions
@@ -89,6 +89,14 @@ class ExtraView:
     constant: str
     """The shape of a constant, as source; empty for what is computed."""
 
+    @property
+    def bytes(self) -> str:
+        """
+        The slice of a constant among the bytes of the weights.
+        """
+        first = 4 * int(self.one)
+        return f"{first}:{first + 4 * self.count}"
+
 
 @dataclass(frozen=True)
 class PredictorView:
@@ -109,8 +117,6 @@ class PredictorView:
     """The next states: h of the first layer, c of the first layer, h of the second, ..."""
     space: str
     """The kind of the action space."""
-    choices: tuple[int, ...]
-    """How many values each choice of the action has, if it is made of choices."""
     discrete: bool
     """Whether `act` returns an int."""
     masked: bool
@@ -138,7 +144,7 @@ class PredictorView:
     """Whether an action has one dimension."""
     long: bool
     """Whether one observation takes long enough to let other Python threads run meanwhile."""
-    sampling: Sampling | None
+    sampling: SamplingView | None
     valued: bool
     """Whether the value network is compiled in."""
     words: list[str] = field(default_factory=list)
@@ -223,6 +229,13 @@ class PredictorView:
         return [extra for extra in self.extras if extra.constant]
 
     @property
+    def deviations(self) -> ExtraView:
+        """
+        The standard deviations that an action is drawn with, where they are constants.
+        """
+        return next(extra for extra in self.extra_constants if extra.name in ('"std"', '"noise_std"'))
+
+    @property
     def checked(self) -> list[InputView]:
         """
         The inputs that must be finite.
@@ -262,10 +275,14 @@ class PredictorView:
     @property
     def labels(self) -> str:
         """
-        What messages call the caller's arrays, as a tuple.
+        What messages call the caller's arrays, with the shape of an element, as a tuple of pairs.
         """
-        own = [part.label for part in self.parts]
-        return tuple_source([*own, *(literal(array.name) for array in self.arrays[len(own) :])], 9, 8)
+        pairs = [f"({part.label}, {part.shape})" for part in self.parts]
+        names = {"hidden": "state h, layer", "cell": "state c, layer"}
+        for array in self.arrays[len(pairs) :]:
+            shape = "arrays[-1].shape[1:]" if array.name in names else "()" if array.count == 1 else f"({array.count},)"
+            pairs.append(f"({literal(names.get(array.name, array.name))}, {shape})")
+        return tuple_source(pairs, 9, 8)
 
     @property
     def range_checks(self) -> list[tuple[int, str, str]]:
@@ -303,6 +320,8 @@ class PredictorView:
         offers = []
         if self.valued:
             offers.append(("value(observation)", "value", "the critic's estimate of the return"))
+        if self.sampling is not None:
+            offers += self.sampling.offers
         return offers
 
     @property
@@ -484,7 +503,6 @@ def predictor_view(
         score=_result(model, plan, interface.scores, "scores"),
         states=_states(model, plan, interface),
         space=type(space).__name__,
-        choices=choices_of(space, model.tensors[interface.scores.tensor]),
         discrete=isinstance(space, Discrete) and not interface.recurrent,
         masked=interface.masked,
         recurrent=interface.recurrent,
@@ -505,7 +523,7 @@ def predictor_view(
         weights_at=encoded.blob_offset,
         action_vector=len(action_shape(space)) == 1,
         long=work >= LONG_WORK,
-        sampling=interface.policy.sampling,
+        sampling=sampling_view(model, interface),
         valued=interface.value is not None,
     )
 
@@ -519,23 +537,6 @@ def action_shape(space: Space) -> tuple[int, ...]:
             return space.shape
         case MultiDiscrete(nvec=nvec):
             return (len(nvec),)
-        case _:
-            return ()
-
-
-def choices_of(space: Space, scores: Tensor) -> tuple[int, ...]:
-    """
-    How many logits belong to each choice of an action; nothing for actions that are no choices between logits.
-
-    The bits of MaskablePPO are two-way choices; those of PPO have one logit each.
-    """
-    match space:
-        case Discrete(n=n):
-            return (n,)
-        case MultiDiscrete(nvec=nvec):
-            return nvec
-        case MultiBinary(shape=shape) if scores.elements == 2 * math.prod(shape):
-            return (2,) * math.prod(shape)
         case _:
             return ()
 
