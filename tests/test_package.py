@@ -5,12 +5,14 @@ A package takes its place complete, or everything stays as it was; what lies the
 import json
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from compiler import (
     BuildError,
+    BuildOptions,
     VerificationError,
     codegen,
     loading,
@@ -251,6 +253,38 @@ def test_odd_manifests_are_refused(tmp_path, files, message):
     (path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(VerificationError, match=message):
         verify_package(path)
+
+
+@pytest.mark.parametrize("as_model_file", [False, True])
+def test_statistics_are_recorded_by_digest_and_name_alone(tmp_path, as_model_file):
+    statistics = tmp_path / "a private folder" / "vecnormalize.pkl"
+    statistics.parent.mkdir()
+    statistics.write_bytes(b"\x80\x04N.")
+    digest = package.sha256(statistics.read_bytes())
+    model = stand_in.policy()
+    model = replace(model, origin=replace(model.origin, vecnormalize=digest))
+    source = tmp_path / "agent.bin"
+    source.write_bytes(modelfile.encode(model).data)
+    options = replace(stand_in.QUICK, vecnormalize=str(statistics))
+    path = build(tmp_path / "out", source if as_model_file else model, options=options).path
+    manifest = read_manifest(path)
+    assert manifest is not None
+    assert manifest["source"]["vecnormalize"] == digest
+    assert manifest["options"] == {"verify_observations": 20, "vecnormalize": "vecnormalize.pkl"}
+    assert not any(b"private" in written for written in content(path).values())
+    statistics.unlink()
+    assert verify_package(path).verification.observations > 20
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 64])
+def test_a_model_takes_no_statistics_but_its_own(tmp_path, digest):
+    statistics = tmp_path / "vecnormalize.pkl"
+    statistics.write_bytes(b"\x80\x04N.")
+    model = stand_in.policy()
+    model = replace(model, origin=replace(model.origin, vecnormalize=digest))
+    with pytest.raises(BuildError, match=r"is a model that was made with.*; pass --vecnormalize with the checkpoint"):
+        build(tmp_path / "out", model, options=BuildOptions(vecnormalize=str(statistics)))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_without_manifest_is_not_verified(tmp_path):

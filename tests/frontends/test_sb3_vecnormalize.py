@@ -50,6 +50,11 @@ def assert_same_bits(own, theirs):
     assert own.tobytes() == np.ascontiguousarray(theirs).tobytes()
 
 
+def parts_of(found):
+    assert isinstance(found.space, Dict)
+    return dict(found.space.spaces)
+
+
 def refusal(path, kind=CheckpointError):
     with pytest.raises(PolicycError) as refused:
         read_vecnormalize(path)
@@ -152,7 +157,7 @@ def test_images_are_normalised_in_the_layout_that_the_policy_sees(tmp_path):
 
 def test_a_part_that_is_not_normalised_may_be_transposed(tmp_path):
     found = read_vecnormalize(saved(tmp_path, wrapped(PARTS, norm_obs_keys=["speed"])))
-    parts = dict(found.space.spaces) | {"camera": image(3, 36, 40)}
+    parts = parts_of(found) | {"camera": image(3, 36, 40)}
     assert set(found.inputs(Dict(tuple(parts.items())), "agent.zip")) == {"observation.speed"}
 
 
@@ -177,7 +182,7 @@ def test_an_agent_of_other_observations_is_an_error_that_names_both(tmp_path, sp
 @pytest.mark.parametrize("change", [{"speed": box(5)}, {"speed": None}, {"more": box(1)}])
 def test_a_dict_of_other_parts_is_an_error(tmp_path, change):
     found = read_vecnormalize(saved(tmp_path, wrapped(PARTS, norm_obs_keys=["speed"])))
-    parts = {key: space for key, space in (dict(found.space.spaces) | change).items() if space is not None}
+    parts = {key: space for key, space in (parts_of(found) | change).items() if space is not None}
     with pytest.raises(BuildError, match="other observations"):
         found.inputs(Dict(tuple(parts.items())), "agent.zip")
 
@@ -262,7 +267,7 @@ def test_a_damaged_file_of_a_dict_is_refused(tmp_path, change, words):
     assert words in refusal(changed(tmp_path, change, wrapped(PARTS, norm_obs_keys=["speed"])))
 
 
-class Wider(VecNormalize):
+class Wider(VecNormalize):  # type: ignore[misc]
     """
     May compute something else.
     """
@@ -299,6 +304,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 @pytest.mark.skipif(ZOO is None, reason="POLICYC_ZOO names no folder of trained agents")
 def test_the_statistics_of_the_zoo_are_read():
+    assert ZOO is not None
     files = sorted(ZOO.glob("*/*.vecnormalize.pkl"))
     assert len(files) >= 5
     for path in files:

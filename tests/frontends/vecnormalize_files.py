@@ -27,7 +27,7 @@ PARTS = spaces.Dict(
 """A Dict space of parts that can be normalised, and one that can't."""
 
 
-class Environment(gymnasium.Env[Any, Any]):
+class Environment(gymnasium.Env[Any, Any]):  # type: ignore[misc]
     """
     An environment of any observations, which it draws from its space.
     """

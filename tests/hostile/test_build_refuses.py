@@ -36,15 +36,15 @@ def compiler_is_loaded() -> None:
     importlib.import_module("compiler.pipeline")
 
 
-def sources(name: str, file: Path) -> tuple[Path, dict[str, str]]:
+def sources(name: str, file: Path) -> tuple[Path, str | None]:
     """
-    What is built, with which options: the file itself, or a sound agent with the file as its statistics.
+    What is built, and with which statistics: the file itself, or a sound agent with the file.
     """
     if HOSTILE[name].reader != "vecnormalize":
-        return file, {}
+        return file, None
     agent = file.with_name("agent.zip")
     agent.write_bytes(sb3_zip())
-    return agent, {"vecnormalize": str(file)}
+    return agent, str(file)
 
 
 @pytest.mark.parametrize("name", REFUSABLE)
@@ -54,11 +54,11 @@ def test_build_refuses(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     case = HOSTILE[name]
     file, out = tmp_path / case.file, tmp_path / "out"
     file.write_bytes(case.make())
-    source, choices = sources(name, file)
+    source, statistics = sources(name, file)
     monkeypatch.chdir(tmp_path)
     started = time.perf_counter()
     with pytest.raises(PolicycError) as refused:
-        compiler.build(source, out=out, **choices)
+        compiler.build(source, out=out, vecnormalize=statistics)
     assert time.perf_counter() - started < SECONDS
     message = str(refused.value)
     assert case.file in message
@@ -86,9 +86,9 @@ def test_is_read_without_executing(name: str, tmp_path: Path, monkeypatch: pytes
 
     file = tmp_path / HOSTILE[name].file
     file.write_bytes(HOSTILE[name].make())
-    source, choices = sources(name, file)
+    source, statistics = sources(name, file)
     monkeypatch.chdir(tmp_path)
-    assert compiler.load_model(source, **choices).origin.vecnormalize
+    assert compiler.load_model(source, vecnormalize=statistics).origin.vecnormalize
     assert not (tmp_path / MARKER).exists()
     assert TRIPWIRE not in sys.modules
 
@@ -98,8 +98,8 @@ def test_command_line_refuses(name: str, tmp_path: Path) -> None:
     case = HOSTILE[name]
     file, out = tmp_path / case.file, tmp_path / "out"
     file.write_bytes(case.make())
-    source, choices = sources(name, file)
-    more = [f"--{option}={value}" for option, value in choices.items()]
+    source, statistics = sources(name, file)
+    more = [] if statistics is None else ["--vecnormalize", statistics]
     command = [sys.executable, "-m", "compiler.cli", "build", str(source), "--out", str(out), *more]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "1000"}
     status, said, peak = peak_of(command, tmp_path, environment)

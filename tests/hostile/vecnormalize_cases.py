@@ -3,6 +3,7 @@ Rows 2 and 17: files of VecNormalize, which SB3 loads as pickles, that execute s
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,11 +39,12 @@ def claiming(*shape: int) -> Call:
 
 def wide_space() -> bytes:
     """
-    A Box of a shape beyond all memory, whose bounds have three values.
+    A Box that says it is beyond all memory, whose bounds have three values.
     """
     space = box(np.ones(3, np.float32), np.ones(3, np.float32))
-    space.state["_shape"] = (1 << 40, 1 << 20)
-    return assemble(vecnormalize(observation_space=space), 4)
+    assert isinstance(space.state, dict)
+    wide = replace(space, state=space.state | {"_shape": (1 << 40,)})
+    return assemble(vecnormalize(observation_space=wide), 4)
 
 
 def truncated() -> bytes:
