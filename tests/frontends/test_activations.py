@@ -111,7 +111,15 @@ def test_softmax_without_a_dimension_is_over_the_features():
 
 def test_every_rule_is_compared():
     compared = {text.partition("(")[0] for text in (*CASES, *OVER_FEATURES)}
-    assert compared == set(RULES)
+    # The slopes of PReLU are weights: agents with them are compared in tests/golden.
+    assert compared == set(RULES) - {"PReLU"}
+
+
+def test_prelu_has_weights_of_its_own():
+    for text in ("PReLU", "prelu(3)", "PReLU(num_parameters=3, init=0.1)"):
+        activation = from_option(text)
+        assert (activation.op, activation.attributes, activation.learned) == ("prelu", {}, True)
+    assert not from_option("LeakyReLU").learned
 
 
 def test_every_activation_of_torch_is_known_or_refused():
@@ -168,14 +176,13 @@ def test_partials_are_decoded():
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (symbol("PReLU"), "torch.nn.PReLU has learned parameters"),
         (symbol("GLU"), "torch.nn.GLU halves the number of features"),
         (symbol("MultiheadAttention"), "torch.nn.MultiheadAttention has learned parameters"),
         (symbol("Softmax2d"), "torch.nn.Softmax2d works on images"),
         (symbol("LayerNorm"), "'LayerNorm' is not an activation"),
         (Symbol("torch.nn.modules.activation", "x\n"), r"'x\\n' is not an activation"),
         (symbol("Threshold"), "torch.nn.Threshold needs threshold, value"),
-        (partial(symbol("PReLU"), 4), "torch.nn.PReLU has learned parameters"),
+        (partial(symbol("PReLU"), slopes=4), "unknown arguments 'slopes'; it takes num_parameters"),
         (partial(symbol("ELU"), 1.0, False, 3), "torch.nn.ELU has 3 arguments; it takes alpha, inplace"),
         (partial(symbol("ELU"), 1.0, alpha=1.0), "unknown arguments 'alpha'"),
         (partial(symbol("ELU"), beta=1.0), "unknown arguments 'beta'; it takes alpha"),
@@ -257,7 +264,7 @@ def test_option_texts_are_read_leniently(text, same):
         "ELU(1, 2, 3)",
         "GELU(erf)",
         "LeakyReLU(nan)",
-        "PReLU",
+        "PReLU(slope=1)",
         "Softmax(0)",
         "Threshold",
     ],

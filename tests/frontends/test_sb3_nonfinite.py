@@ -12,9 +12,6 @@ from tests.golden.agents import model_of
 POLICY = "mlp_extractor.policy_net"
 
 
-POLICY = "mlp_extractor.policy_net"
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_nonfinite_weights_that_decide_the_action_are_refused(value, tmp_path):
     def change(state):
@@ -44,7 +41,25 @@ def test_nonfinite_weights_that_decide_nothing_stay(tmp_path):
 
     def sac(state):
         state["critic.qf0.0.weight"][0] = np.nan
-        state["actor.log_std.bias"][0] = np.inf
 
     assert model_of(zip_file(tmp_path, "ppo_default", ppo)).output("value")
     assert model_of(zip_file(tmp_path, "sac_default", sac)).output("value") is None
+
+
+def test_nonfinite_weights_that_decide_drawn_actions_are_refused(tmp_path):
+    def computed(state):
+        state["actor.log_std.bias"][0] = np.inf
+
+    def constant(state):
+        state["log_std"][1] = np.nan
+
+    def matrix(state):
+        state["log_std"][1, 2] = 1000.0
+
+    for name, change, tensor in (
+        ("sac_default", computed, "actor.log_std.bias"),
+        ("ppo_box", constant, "log_std.exp"),
+        ("ppo_squashed", matrix, "log_std.exp"),
+    ):
+        (finding,) = refusal(zip_file(tmp_path, name, change))
+        assert f"'{tensor}' holds NaN or infinity" in finding

@@ -21,6 +21,10 @@ SAME = {
     "squash_output": False,
     "normalize_images": True,
     "clip_mean": 2.0,
+    "observation_kind": "box",
+    "masked": False,
+    "use_expln": False,
+    "batch_norm_eps": 0.001,
 }
 OTHER = {
     "activation": "ReLU",
@@ -32,6 +36,14 @@ OTHER = {
     "squash_output": True,
     "normalize_images": False,
     "clip_mean": 1.0,
+    "observation_kind": "multi_binary",
+    "observation_sizes": (4,),
+    "action_sizes": (6,),
+    "masked": True,
+    "use_expln": True,
+    "quantiles": 3,
+    "batch_norm_eps": 0.5,
+    "exploration_rate": 0.5,
 }
 
 
@@ -70,3 +82,17 @@ def test_bounds_have_no_meaning_for_discrete_actions(tmp_path):
 def test_squash_output_agrees_with_families_that_always_squash(tmp_path):
     assert model_of(zip_file(tmp_path, "td3_default"), squash_output=True)
     assert refusal(zip_file(tmp_path, "td3_default"), BuildError, squash_output=False)
+
+
+def test_options_agree_with_choices_too(tmp_path):
+    path = zip_file(tmp_path, "a2c_several_choices")
+    same = {"observation_kind": "multi_discrete", "observation_sizes": (3, 2, 4), "action_sizes": (3, 2, 5)}
+    assert model_of(path, action_kind="multi_discrete", **same)
+    (finding,) = refusal(path, BuildError, action_sizes=(2, 3, 5))
+    assert finding.startswith("--action-sizes (2, 3, 5) contradicts the file")
+    assert refusal(path, BuildError, observation_shape=(3,))
+    assert refusal(path, BuildError, observation_dtype="int64")
+    assert model_of(zip_file(tmp_path, "ppo_discrete_observation"), observation_sizes=(7,), action_sizes=(4,))
+    assert model_of(zip_file(tmp_path, "maskable_discrete"), masked=True)
+    assert model_of(zip_file(tmp_path, "qrdqn_default"), quantiles=25, exploration_rate=0.125)
+    assert refusal(zip_file(tmp_path, "maskable_discrete"), BuildError, masked=False)

@@ -2,12 +2,8 @@
 Containers of torch.save, and what `model.policy.save()` adds to the tensors.
 """
 
-import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
-from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
-from stable_baselines3.common.policies import ActorCriticPolicy
 
 from compiler.errors import BuildError, CheckpointError, UnsupportedError
 from compiler.ir import Box, Discrete
@@ -55,7 +51,7 @@ def saved_policy(folder, change=lambda content: None, name="ppo_default"):
 
 
 def test_saved_policies_say_what_they_are(tmp_path):
-    model = model_of(saved_policy(tmp_path, name="dqn_leaky"), strict=True)
+    model = model_of(saved_policy(tmp_path, name="dqn_leaky"), strict=True, exploration_rate=0.2)
     assert model.policy.action_space == Discrete(6)
     assert isinstance(model.policy.observation_space, Box)
     assert model.nodes[2].attributes == {"negative_slope": 0.3}
@@ -68,16 +64,17 @@ def test_saved_policies_without_spaces_are_refused(tmp_path):
     assert refusal(path) == ["data has no observation_space", "data has no action_space"]
 
 
-def test_saved_policies_of_maskable_ppo_are_refused(tmp_path):
-    space = spaces.Box(-1, 1, (4,), np.float32)
-    policy = MaskableActorCriticPolicy(space, spaces.Discrete(2), lambda _: 0.0)
-    path = tmp_path / "masked.pth"
-    policy.save(str(path))
-    with pytest.raises(UnsupportedError, match="MaskablePPO is not compiled yet"):
-        model_of(path)
-    plain = ActorCriticPolicy(space, spaces.Discrete(2), lambda _: 0.0)
-    plain.save(str(path))
-    assert model_of(path).output("action")
+def test_saved_policies_do_not_say_how_often_they_explore(tmp_path):
+    path = saved_policy(tmp_path, name="qrdqn_default")
+    (assumption,) = model_of(path).origin.assumptions
+    assert assumption.endswith("assumed 0.01, SB3's default of exploration_final_eps")
+    (finding,) = refusal(path, UnsupportedError, strict=True)
+    assert finding == "the file does not say how often a drawn action is random; pass --exploration-rate"
+
+
+def test_saved_policies_of_maskable_ppo_are_told_from_those_of_ppo(tmp_path):
+    assert model_of(saved_policy(tmp_path, name="maskable_discrete")).inputs == ("observation", "action_masks")
+    assert model_of(saved_policy(tmp_path)).inputs == ("observation",)
 
 
 def test_saved_policies_contradict_options_too(tmp_path):

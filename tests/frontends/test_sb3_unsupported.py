@@ -4,54 +4,36 @@ What a sound SB3 zip may hold that is not compiled: refused by name, everything 
 
 import base64
 import functools
+import importlib
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
-from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
-from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
-from sb3_contrib.crossq.policies import CrossQPolicy
-from sb3_contrib.qrdqn.policies import QRDQNPolicy
-from sb3_contrib.tqc.policies import TQCPolicy
-from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy, MultiInputActorCriticPolicy
-from stable_baselines3.common.torch_layers import NatureCNN
-from stable_baselines3.dqn.policies import CnnPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 from torch import nn
 
 from compiler.errors import CheckpointError, UnsupportedError
 from compiler.frontends.sb3 import families
 from tests.frontends.checkpoints import pickled, refusal, with_arguments, zip_file
 from tests.golden.agents import model_of
+from tests.golden.recipes import FOUR
 
-COMPILED = "this version compiles MLP policies of PPO, A2C, TRPO, DQN, SAC, TD3 and DDPG"
+COMPILED = (
+    "compiled are the policies of PPO, A2C, TRPO, MaskablePPO, RecurrentPPO, DQN, QRDQN, SAC, TQC, CrossQ, TD3, DDPG "
+    "and ARS"
+)
+ADVICE = (
+    "only SB3's FlattenExtractor, NatureCNN and CombinedExtractor can be compiled from a file; retrain with one of them"
+)
 
 
 # What is not compiled.
 
 
-@pytest.mark.parametrize(
-    ("policy", "called"),
-    [
-        (ActorCriticCnnPolicy, "ActorCriticCnnPolicy (images)"),
-        (MultiInputActorCriticPolicy, "MultiInputActorCriticPolicy (Dict observations)"),
-        (CnnPolicy, "CnnPolicy (images)"),
-        (MaskableActorCriticPolicy, "MaskableActorCriticPolicy (MaskablePPO)"),
-        (RecurrentActorCriticPolicy, "RecurrentActorCriticPolicy (RecurrentPPO)"),
-        (QRDQNPolicy, "QRDQNPolicy (QRDQN)"),
-        (TQCPolicy, "TQCPolicy (TQC)"),
-        (CrossQPolicy, "CrossQPolicy (CrossQ)"),
-    ],
-)
-def test_other_policies_are_refused_by_name(policy, called, tmp_path):
-    path = zip_file(tmp_path, "ppo_default", fields={"policy_class": pickled(policy)})
-    with pytest.raises(UnsupportedError) as error:
-        model_of(path)
-    assert str(error.value) == f"{path}: policy_class: {called} is not compiled yet; {COMPILED}"
-
-
 def test_every_class_of_the_tables_exists():
-    for path in (*families.FAMILIES, *families.NOT_YET):
+    for path in families.FAMILIES:
         module, _, name = path.rpartition(".")
         found = getattr(__import__(module, fromlist=[name]), name)
         assert (found.__module__, found.__name__) == (module, name)
@@ -69,22 +51,38 @@ def test_custom_policies_are_refused_by_name(tmp_path):
         model_of(zip_file(tmp_path, "ppo_default", fields=by_value))
 
 
+def test_every_policy_of_sb3_and_sb3_contrib_is_in_the_tables():
+    modules = (
+        *(f"stable_baselines3.{name}.policies" for name in ("ppo", "a2c", "dqn", "sac", "td3")),
+        *(
+            f"sb3_contrib.{name}.policies"
+            for name in ("ppo_mask", "ppo_recurrent", "trpo", "qrdqn", "tqc", "crossq", "ars")
+        ),
+    )
+    found = set()
+    for module in modules:
+        known = vars(importlib.import_module(module))
+        policies = [value for name, value in known.items() if name.endswith("Policy") and name != "BasePolicy"]
+        found |= {f"{policy.__module__}.{policy.__name__}" for policy in policies}
+    assert len(found) > 20
+    assert found <= set(families.POLICIES)
+
+
 def test_unsupported_things_are_reported_at_once(tmp_path):
-    arguments = {"activation_fn": nn.PReLU, "features_extractor_class": NatureCNN, "flavour": 3, "x\n": 4}
+    arguments = {"activation_fn": nn.GLU, "flavour": 3, "x\n": 4, "features_extractor_kwargs": {"size": 3}}
     fields = {
         "policy_kwargs": pickled(arguments),
-        "observation_space": pickled(gymnasium.spaces.Discrete(4)),
-        "action_space": pickled(gymnasium.spaces.MultiBinary(2)),
+        "observation_space": pickled(gymnasium.spaces.Dict(a=gymnasium.spaces.Discrete(2))),
+        "action_space": pickled(gymnasium.spaces.MultiBinary((2, 2))),
     }
     assert refusal(zip_file(tmp_path, "ppo_default", fields=fields), UnsupportedError) == [
-        f"observation_space: Discrete observations; {COMPILED} on Box",
-        "action_space: MultiBinary actions; policies of PPO, A2C, TRPO are compiled for Box or Discrete actions",
-        "policy_kwargs.activation_fn: torch.nn.PReLU has learned parameters, which this version does not compile; "
-        "retrain with one of torch.nn's activations without parameters",
+        "action_space: a MultiBinary of shape (2, 2); SB3 takes actions of one dimension",
+        "policy_kwargs.activation_fn: torch.nn.GLU halves the number of features, which no layer of SB3's expects; "
+        "retrain with one of torch.nn's activations",
         "policy_kwargs.flavour: not an argument of ActorCriticPolicy that is known",
         "policy_kwargs.'x\\n': not an argument of ActorCriticPolicy that is known",
-        "policy_kwargs.features_extractor_class: the global 'stable_baselines3.common.torch_layers.NatureCNN'; "
-        f"{COMPILED}, with FlattenExtractor",
+        "policy_kwargs.features_extractor_kwargs.size: not an argument of FlattenExtractor that is known",
+        "observation_space: FlattenExtractor does not take Dict observations",
     ]
 
 
@@ -107,9 +105,11 @@ def test_damage_and_unsupported_things_are_one_error(tmp_path):
     [
         (gymnasium.spaces.Box(-1, 1, (), np.float32), r"a Box of shape \(\), for which SB3's predict fails, too"),
         (gymnasium.spaces.Box(-1, 1, (1,) * 8, np.float32), "a Box of 8 dimensions; at most 7"),
-        (gymnasium.spaces.MultiDiscrete([2, 2]), "MultiDiscrete observations"),
-        (gymnasium.spaces.MultiBinary(4), "MultiBinary observations"),
-        (gymnasium.spaces.Dict(a=gymnasium.spaces.Discrete(2)), "Dict observations"),
+        (gymnasium.spaces.MultiBinary(()), r"a MultiBinary of shape \(\)"),
+        (gymnasium.spaces.MultiDiscrete([[2, 2]]), "whose nvec has 2 dimensions"),
+        (gymnasium.spaces.Dict(a=gymnasium.spaces.Discrete(2)), "FlattenExtractor does not take Dict observations"),
+        (gymnasium.spaces.Dict(a=gymnasium.spaces.Dict(b=FOUR)), "'a': a Dict in a Dict, which SB3 does not take"),
+        (gymnasium.spaces.Dict(a=gymnasium.spaces.Box(0, 1, ())), r"'a': a Box of shape \(\)"),
         (gymnasium.spaces.Tuple(()), "gymnasium.spaces.tuple.Tuple"),
     ],
 )
@@ -140,6 +140,32 @@ def test_squashing_needs_finite_bounds(tmp_path):
     for name in ("sac_clipped_mean", "td3_default", "ppo_squashed"):
         path = zip_file(tmp_path, name, fields={"action_space": pickled(space)})
         assert refusal(path) == ["the action space of a squashed policy has an infinite bound"]
+
+
+# The features extractor.
+
+
+def test_custom_extractors_are_refused_by_name(tmp_path):
+    class Extractor(FlattenExtractor):  # type: ignore[misc]
+        pass
+
+    code = "is a features extractor whose code is not in the file"
+    (finding,) = refusal(with_arguments(tmp_path, features_extractor_class=Extractor), UnsupportedError)
+    assert finding.startswith("policy_kwargs.features_extractor_class: \"<class 'tests.frontends.test_sb3_unsupported.")
+    assert finding.endswith(f"Extractor'>\" {code}; {ADVICE}")
+    without_text = {"policy_kwargs": pickled({"features_extractor_class": nn.Linear})}
+    (finding,) = refusal(zip_file(tmp_path, "ppo_default", fields=without_text), UnsupportedError)
+    named = "policy_kwargs.features_extractor_class: the global 'torch.nn.modules.linear.Linear'"
+    assert finding == f"{named} {code}; {ADVICE}"
+
+
+def test_extractors_take_their_own_observations(tmp_path):
+    path = with_arguments(tmp_path, features_extractor_class=NatureCNN)
+    (finding,) = refusal(path, UnsupportedError)
+    assert finding == "observation_space: NatureCNN takes images (channels, height, width), found a Box of shape (4,)"
+    fields = {"observation_space": pickled(gymnasium.spaces.Discrete(4))}
+    (finding,) = refusal(zip_file(tmp_path, "dqn_cnn", fields=fields), UnsupportedError)
+    assert finding.endswith("(channels, height, width), found Discrete observations")
 
 
 # The activation.

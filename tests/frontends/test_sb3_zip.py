@@ -36,6 +36,8 @@ def test_the_graph_is_a_faithful_translation(tmp_path):
     assert [(output.name, output.role) for output in model.outputs] == [
         ("mean_actions", "scores"),
         ("action", "action"),
+        ("latent", "distribution"),
+        ("noise_std", "distribution"),
     ]
     assert model.output("scores").tensor == "actor.mu.1"
 

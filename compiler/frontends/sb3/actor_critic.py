@@ -26,9 +26,9 @@ ARGUMENTS = frozenset({"ortho_init", "share_features_extractor"})
 
 def prefix_of(network: Network, prefixes: tuple[str, ...]) -> str:
     """
-    The first key prefix that the checkpoint has.
+    The first key prefix that the checkpoint has, or the first of all where there are neither tensors nor modules.
     """
-    return next((prefix for prefix in prefixes if network.has(prefix)), prefixes[-1])
+    return next((prefix for prefix in prefixes if network.has(prefix)), prefixes[0])
 
 
 def _translate(network: Network, description: Description) -> None:

@@ -90,9 +90,8 @@ def _image(inputs: int, channels: int, options: BuildOptions, assumptions: Assum
     if shape is None:
         shape = (channels, *ATARI)
         if nature_features(shape) != inputs:
-            raise UnsupportedError(
-                "observation", f"the file does not say the size of its images; pass {flag('observation_shape')}"
-            )
+            text = f"the file does not say the size of its images; pass {flag('observation_shape')}"
+            raise UnsupportedError(assumptions.findings.where, text)
         assumptions.add("the size of its images", f"{shape}, that of SB3's Atari", flag("observation_shape"))
     elif len(shape) != 3 or shape[0] != channels or nature_features(shape) != inputs:
         expected = f"({channels}, height, width) with {inputs} features after the convolutions"

@@ -15,6 +15,7 @@ import numpy as np
 from compiler.errors import PolicycError, quote
 from compiler.frontends.sb3.activations import Activation
 from compiler.frontends.sb3.findings import Findings
+from compiler.frontends.sb3.inputs import flat_size, input_type
 from compiler.frontends.sb3.vecnormalize import PREFIX, Statistics
 from compiler.ir import (
     ACTION_MASKS,
@@ -23,10 +24,8 @@ from compiler.ir import (
     OBSERVATION,
     Attribute,
     Box,
-    Dict,
     Discrete,
     DType,
-    MultiBinary,
     MultiDiscrete,
     Output,
     Sampling,
@@ -285,36 +284,6 @@ class Network:
         low = self.builder.constant(LOW, space.low.reshape(-1))
         high = self.builder.constant(HIGH, space.high.reshape(-1))
         return self.apply(signal, op, name, low, high)
-
-
-def input_type(space: Space) -> tuple[DType, Shape]:
-    """
-    How the caller gives one part of the observation: dtype, and shape without the batch.
-    """
-    match space:
-        case Discrete():
-            return DType.INT64, ()
-        case MultiDiscrete():
-            return DType.INT64, (len(space.nvec),)
-        case Box() | MultiBinary():
-            return DType.FLOAT32, space.shape
-        case Dict():
-            raise TypeError("a Dict space is given part by part")
-
-
-def flat_size(space: Space) -> int:
-    """
-    The number of features of one part of the observation, flattened.
-    """
-    match space:
-        case Discrete():
-            return space.n
-        case MultiDiscrete():
-            return sum(space.nvec)
-        case Box() | MultiBinary():
-            return int(np.prod(space.shape, dtype=np.int64))
-        case Dict():
-            return sum(flat_size(part) for _, part in space.spaces)
 
 
 def _as_float32(array: Array) -> Array:

@@ -41,7 +41,7 @@ def _translate(network: Network, description: Description) -> None:
     if LOG_STD in network.tensors:
         heads.noise(network, latent, features, LOG_STD, space, description)
         network.sampling = Sampling("state_dependent", squash=True)
-    elif f"{LOG_STD}.weight" in network.tensors:
+    else:
         heads.computed_std(network, latent, LOG_STD, space)
 
 
