@@ -95,8 +95,8 @@ class ColumnsView(LayerView):
         """
         Outputs at once in the block kernel.
         """
-        sizes = (WIDE_TILE, TILE) if self.lanes >= WIDE_TILE else (TILE,)
-        return next(size for size in (*sizes, 4, 2, 1) if self.width % size == 0)
+        sizes = (WIDE_TILE, TILE, 4, 2, 1) if self.lanes >= WIDE_TILE else (TILE, 4, 2, 1)
+        return next(size for size in sizes if self.width % size == 0)
 
     @property
     def unrolled(self) -> int:

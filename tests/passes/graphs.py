@@ -6,6 +6,7 @@ import numpy as np
 
 from compiler.check import check
 from compiler.ir import BATCH, Discrete, DType, Model, Origin, Output, Policy
+from compiler.ops import Array
 from compiler.ops.builder import GraphBuilder
 from compiler.options import BuildOptions
 from compiler.passes import Pass
@@ -64,3 +65,12 @@ def graph_of(model: Model) -> str:
     """
     lines = str(model).splitlines()
     return "\n".join(line.strip() for line in lines if not line.startswith(("model", "  policy", "  obs", "  action")))
+
+
+def data_of(model: Model, name: str) -> Array:
+    """
+    The values of a constant.
+    """
+    data = model.tensors[name].data
+    assert data is not None
+    return data

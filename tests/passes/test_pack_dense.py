@@ -13,19 +13,13 @@ from compiler.ops.dense import unpack
 from compiler.ops.reference import evaluate
 from compiler.options import LANES, BuildOptions
 from compiler.passes.pack_dense import REGISTERS, pack_dense
-from tests.passes.graphs import Graph, apply, graph_of
+from tests.passes.graphs import Graph, apply, data_of, graph_of
 
 SIZES = (1, 2, 3, 7, 15, 16, 17, 31, 33, 64, 65, 100, 300)
 
 
 def options(lanes: int) -> BuildOptions:
     return BuildOptions(lanes=lanes)
-
-
-def data_of(model: Model, name: str) -> np.ndarray:
-    data = model.tensors[name].data
-    assert data is not None
-    return data
 
 
 def single(inputs: int, outputs: int):
