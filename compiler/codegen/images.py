@@ -79,7 +79,7 @@ def image_view(model: Model, node: Node, common: LayerView) -> LayerView:
     images = "image of {} x {} x {} to {} x {} x {}".format(*source, *result)
     activation = node.attributes.get("activation")
     then = f", then {activation}" if activation else ""
-    fields: Common = astuple(replace(common, title=f"{comment(node.name)}: {node.op}, {images}{then}"))
+    fields: Common = astuple(replace(common, title=f"`{comment(node.name)}`: {node.op}, {images}{then}"))
     if node.op == "convolution":
         return convolution_view(model, node, fields)
     if node.op == "pad":

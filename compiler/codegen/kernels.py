@@ -40,7 +40,7 @@ def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView
         BuildError: if the node is of an op that has no kernel yet.
     """
     features = model.tensors[node.inputs[0]].elements
-    title = f"{comment(node.name)}: {_title(model, node)}"
+    title = f"`{comment(node.name)}`: {_title(model, node)}"
     activation, arguments = _activation(node)
     common = LayerView(function, title, lanes, features, activation, arguments)
     if OPS[node.op].elementwise or node.op in PLAIN:
