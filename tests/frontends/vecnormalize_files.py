@@ -64,11 +64,13 @@ def wrapped(
     return normalize
 
 
-def normalizing(low: int = -3, *shape: int, dtype: Any = np.float32, **arguments: Any) -> VecNormalize:
+def normalizing(
+    low: int = -3, *shape: int, actions: spaces.Space[Any] = CHOICES, dtype: Any = np.float32, **arguments: Any
+) -> VecNormalize:
     """
     VecNormalize around an environment with a Box space of this shape, 3 values if none is given.
     """
-    return wrapped(spaces.Box(low, 7, shape or (3,), dtype), **arguments)
+    return wrapped(spaces.Box(low, 7, shape or (3,), dtype), actions, **arguments)
 
 
 def saved(folder: Path, normalize: VecNormalize, name: str = "vecnormalize.pkl") -> Path:
