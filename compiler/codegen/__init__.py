@@ -14,7 +14,7 @@ from compiler.codegen.interface import interface_of
 from compiler.codegen.kernels import activated, function_names, layer_view, plus, steps, template_name, times
 from compiler.codegen.naming import kernel_names
 from compiler.codegen.predictor import PredictorView, predictor_view
-from compiler.codegen.source import define
+from compiler.codegen.source import define, import_order
 from compiler.ir import Model
 from compiler.modelfile import EncodedModel
 from compiler.options import BuildOptions
@@ -73,7 +73,7 @@ def _file(file: str, view: PredictorView, options: BuildOptions) -> str:
     text = _render(file, view, options)
     if file == "kernels.py":
         body = text.split(")\n", 1)[1]  # after the imports, which name the words themselves
-        view.words.extend(sorted(_named(body) & _words(), key=_import_order))
+        view.words.extend(sorted(_named(body) & _words(), key=import_order))
         text = _render(file, view, options)
     return text
 
@@ -129,13 +129,6 @@ def _named(text: str) -> set[str]:
     The names in a source.
     """
     return set(re.findall(r"\b[A-Za-z]\w*\b", _without_prose(text)))
-
-
-def _import_order(name: str) -> tuple[bool, bool, str]:
-    """
-    Constants, then classes, then functions: as import sorters have it.
-    """
-    return not name.isupper(), not name[0].isupper(), name
 
 
 def _without_prose(text: str) -> str:

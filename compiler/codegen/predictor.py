@@ -11,7 +11,7 @@ from compiler.codegen.interface import Interface, interface_of
 from compiler.codegen.memory import WORDS, MemoryPlan, plan_memory
 from compiler.codegen.naming import comment, literal
 from compiler.codegen.sampling import SamplingView, sampling_view
-from compiler.codegen.source import WIDTH, call, python
+from compiler.codegen.source import WIDTH, call, import_order, python
 from compiler.codegen.specification import specification
 from compiler.ir import Box, Discrete, DType, Model, MultiBinary, MultiDiscrete, Node, Output, Space
 from compiler.modelfile import EncodedModel
@@ -330,10 +330,15 @@ class PredictorView:
         The names that the package exports, in the order of import sorters.
         """
         names = ["SPEC", "act", "layers", "predict", "scores", *(name for _, name, _ in self.offered)]
-        return sorted(
-            [*names, *(["Episode"] if self.recurrent else [])],
-            key=lambda name: (not name.isupper(), not name[0].isupper(), name),
-        )
+        return sorted([*names, *(["Episode"] if self.recurrent else [])], key=import_order)
+
+    @property
+    def extra_imports(self) -> list[str]:
+        """
+        What the extras take from the module of kernels, in the order of import sorters.
+        """
+        names = ["ROOM", "WEIGHTS", "at", "check", "policy", *self.extra_kernels]
+        return sorted([*names, *(["Pointers"] if self.steps.extras else [])], key=import_order)
 
     def unpacked(self, views: list[InputView]) -> str:
         """

@@ -35,6 +35,13 @@ def define(name: str, parameters: list[str], result: str) -> str:
     return f"def {name}(\n" + "".join(f"    {parameter},\n" for parameter in parameters) + f") -> {result}:"
 
 
+def import_order(name: str) -> tuple[bool, bool, str]:
+    """
+    What sorts names as import sorters do: constants, then classes, then functions.
+    """
+    return not name.isupper(), not name[0].isupper(), name
+
+
 def python(value: object, indent: int = 0, before: int = 0) -> str:
     """
     The source of a value made of dicts, lists, tuples, texts, numbers and None; on one line where it fits.

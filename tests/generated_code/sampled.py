@@ -2,18 +2,38 @@
 Small policies that draw their actions in every way there is.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from compiler.ir import Box, Dict, Discrete, DType, Model, MultiBinary, MultiDiscrete, Output, Sampling
+from compiler.ir import (
+    ACTION_MASKS,
+    EPISODE_STARTS,
+    Box,
+    Dict,
+    Discrete,
+    DType,
+    Model,
+    MultiBinary,
+    MultiDiscrete,
+    Output,
+    Sampling,
+)
+from tests.models import predictor
 from tests.policies import NARROW, WIDE, Sketch, masked, observing, recurrent
 
 UNEVEN = Box(DType.FLOAT64, np.array([-1.0, 0.1, -300.0]), np.array([0.5, 0.3, 100.0]))
 WHOLE = Box(DType.INT8, np.array([-100, 0, -3], np.int8), np.array([100, 1, 3], np.int8))
 """The difference of its first bounds is none that int8 can hold: NumPy's, and so SB3's, is -56."""
 STD = np.array([0.1, 0.5, 2.0], np.float32)
-NOISY = Dict((("gear", Discrete(5)), ("speed", WIDE)))
+GEAR = Dict((("gear", Discrete(5)), ("speed", WIDE)))
+ROWS = 3
+"""Different observations in a batch."""
 
 
 def drawing(model: Model, kind: str, squash: bool = False, epsilon: float = 0.0) -> Model:
@@ -52,7 +72,7 @@ def actor(space: Box = UNEVEN, noise: str = "std", squash: bool = True) -> Model
         )
         outputs = [Output("std", graph.add("exp", [logarithm], "exp"), "distribution")]
     else:
-        deviations = sketch.rng.uniform(0.1, 1, (8, count)).astype(np.float32)
+        deviations = sketch.rng.uniform(0.02, 0.2, (8, count)).astype(np.float32)
         names = {"latent": latent, "noise_std": graph.constant("log_std.exp", deviations)}
         outputs = [Output(name, tensor, "distribution") for name, tensor in names.items()]
     model = sketch.model(WIDE, space, chosen, mean)
@@ -65,7 +85,7 @@ POLICIES = {
     "one choice": drawing(observing(WIDE, Discrete(1)), "categorical"),
     "choices": drawing(observing(WIDE, MultiDiscrete((2, 3, 4))), "categorical"),
     "equal choices": drawing(observing(WIDE, MultiDiscrete((3, 3))), "categorical"),
-    "dict": drawing(observing(NOISY, Discrete(3)), "categorical"),
+    "dict": drawing(observing(GEAR, Discrete(3)), "categorical"),
     "masked": drawing(masked(Discrete(4)), "categorical"),
     "masked choices": drawing(masked(), "categorical"),
     "masked bits": drawing(masked(MultiBinary((3,))), "categorical"),
@@ -80,3 +100,68 @@ POLICIES = {
     "recurrent choice": drawing(recurrent(1, lambda: Discrete(3)), "categorical"),
 }
 """A policy for each way in which an action is drawn, and each form that it has."""
+SIZES = {
+    "discrete": (5,),
+    "one choice": (1,),
+    "choices": (2, 3, 4),
+    "equal choices": (3, 3),
+    "dict": (3,),
+    "masked": (4,),
+    "masked choices": (2, 3, 4),
+    "masked bits": (2, 2, 2),
+    "recurrent choice": (3,),
+}
+"""Of those that draw from the softmax, the number of values of each choice."""
+
+
+@contextmanager
+def predictors(folder: Path) -> Iterator[dict[str, ModuleType]]:
+    """
+    The predictors of all POLICIES, not compiled.
+    """
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(predictor(folder / name.replace(" ", "_"), model, plain=True))
+            for name, model in POLICIES.items()
+        }
+
+
+def inputs(model: Model, count: int = 1, seed: int = 2) -> dict[str, np.ndarray]:
+    """
+    The inputs of ROWS observations, each `count` times, by the names of the model's tensors.
+    """
+    rng = np.random.default_rng(seed)
+    values: dict[str, np.ndarray] = {}
+    for name in (*model.inputs, *(state.input for state in model.states)):
+        tensor = model.tensors[name]
+        values[name] = rng.normal(size=(ROWS, *tensor.fixed_shape)).astype(np.float32)
+        if name == ACTION_MASKS:
+            values[name] = rng.random((ROWS, tensor.elements)) < 0.6
+            values[name][0] = False
+        elif name == EPISODE_STARTS:
+            values[name] = np.array([1, 0, 0], np.float32)
+        elif tensor.dtype == "int64":
+            values[name] = rng.integers(0, 2, (ROWS, *tensor.fixed_shape))
+    return {name: np.repeat(value, count, axis=0) for name, value in values.items()}
+
+
+def arguments(model: Model, values: dict[str, np.ndarray], row: int | None = None) -> dict[str, Any]:
+    """
+    What `predict` takes for these inputs, or for one row of them.
+    """
+    assert model.policy is not None
+    chosen = {name: value if row is None else value[row] for name, value in values.items()}
+    parts = {name: chosen[name] for name, _ in model.policy.parts}
+    is_dict = isinstance(model.policy.observation_space, Dict)
+    found: dict[str, Any] = {
+        "observation": {name.partition(".")[2]: part for name, part in parts.items()}
+        if is_dict
+        else next(iter(parts.values()))
+    }
+    if ACTION_MASKS in values:
+        found["action_masks"] = chosen[ACTION_MASKS]
+    if EPISODE_STARTS in values:
+        found["episode_start"] = chosen[EPISODE_STARTS]
+        states = [np.atleast_2d(chosen[state.input]) for state in model.states]
+        found["state"] = np.stack(states[::2]), np.stack(states[1::2])
+    return found

@@ -304,12 +304,10 @@ def test_a_batch_for_act_is_refused(discrete):
             discrete.act(batch)
 
 
-def test_state_and_sampling(discrete, box):
+def test_arguments_that_such_policies_do_not_need(discrete, box):
     row, state = observations(DISCRETE, 1)[0], (np.zeros(3), "state")
     assert discrete.predict(row, state, np.array([True]))[1] is state
     assert discrete.predict(row, deterministic=np.True_)[1] is None
-    with pytest.raises(NotImplementedError, match="does not sample"):
-        discrete.predict(row, deterministic=False)
     row = observations(BOX, 1)[0]
     assert np.array_equal(box.predict(row, deterministic=False)[0], box.predict(row)[0])
 
