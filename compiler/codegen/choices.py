@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from compiler.codegen.expressions import plus
 from compiler.codegen.layer import LayerView, RaggedView
 
 
@@ -69,12 +70,15 @@ class LookupView(RaggedView):
     computed: bool = False
     """Whether the bias is a value of each observation."""
 
-    @property
-    def choices(self) -> list[tuple[int, int, int]]:
+    def row(self, number: int, place: str) -> str:
         """
-        (number, first row, rows) of each choice.
+        Where the row of a choice begins in the table, if the choice stands at this place of the source.
         """
-        return [(number, sum(self.sizes[:number]), size) for number, size in enumerate(self.sizes)]
+        index = f"bounded(load_scalar(source, {place}), {self.sizes[number]})"
+        first = sum(self.sizes[:number])
+        if self.outputs == 1:
+            return plus(index, first)
+        return f"({index} + {first}) * {self.outputs}" if first else f"{index} * {self.outputs}"
 
 
 def groups_of(sizes: Sequence[int], lanes: int) -> tuple[Group, ...]:
