@@ -2,6 +2,10 @@
 Policies answer with actions; other models are none of this pass's business.
 """
 
+import pytest
+
+from compiler.errors import BuildError
+from compiler.options import BuildOptions
 from compiler.passes.keep_action import keep_action
 from tests.passes.graphs import Graph, apply, graph_of
 
@@ -37,3 +41,11 @@ def test_what_is_left_alone():
     assert apply(keep_action, no_policy) is no_policy
     no_value = found.model(*outputs[:2])
     assert apply(keep_action, no_value) == no_value
+
+
+def test_a_value_that_is_asked_for_stays_or_is_missed():
+    found, outputs = graph()
+    model, options = found.model(*outputs), BuildOptions(with_value=True)
+    assert keep_action(model, options) is model
+    with pytest.raises(BuildError, match="has no value network"):
+        keep_action(found.model(*outputs[:2]), options)
