@@ -30,8 +30,7 @@ def _with_value(model: Model) -> Model:
     if model.output("value") is None:
         raise BuildError(
             "options",
-            f"--with-value: {model.origin.file} has no value network that can be computed from an observation and the "
-            "actor's state; leave it out (PPO, A2C, TRPO and MaskablePPO have one, RecurrentPPO unless its critic has an "
-            "LSTM of its own)",
+            f"--with-value: {model.origin.file} has no value network that follows from what the actor is given; leave it "
+            "out (PPO, A2C, TRPO and MaskablePPO have one, RecurrentPPO unless its critic has an LSTM of its own)",
         )
     return model
