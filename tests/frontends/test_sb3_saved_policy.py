@@ -83,6 +83,6 @@ def test_saved_policies_contradict_options_too(tmp_path):
 
 
 def test_arguments_of_other_policies_are_refused(tmp_path):
-    path = saved_policy(tmp_path, lambda content: content["data"].update(n_quantiles=5), "sac_default")
+    path = saved_policy(tmp_path, lambda content: content["data"].update(n_quantiles=5), "td3_default")
     (finding,) = refusal(path, UnsupportedError)
-    assert finding == "data.n_quantiles: not an argument of SACPolicy that is known"
+    assert finding == "data.n_quantiles: not an argument of TD3Policy that is known"

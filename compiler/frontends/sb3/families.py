@@ -108,6 +108,11 @@ MARKS = (
 
 MASKED_POLICY = f"{MASKABLE}.MaskableActorCriticPolicy"
 """Its tensors are those of `ActorCriticPolicy`."""
+LIKE_SAC = {
+    "n_quantiles": "sb3_contrib.tqc.policies.TQCPolicy",
+    "batch_norm": "sb3_contrib.crossq.policies.CrossQPolicy",
+}
+"""Policies whose tensors may be those of `SACPolicy`, by the names of arguments that it does not have."""
 LINEAR_ARS = "sb3_contrib.ars.policies.ARSLinearPolicy"
 
 
@@ -176,8 +181,14 @@ def _unique(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def takes_masks(policy: str, arguments: Collection[str]) -> bool:
+def policy_from_arguments(policy: str, arguments: Collection[str]) -> str:
     """
-    Whether `policy.save()` of a policy with PPO's tensors is one of MaskablePPO: its constructor alone has no use_sde.
+    The class that `policy.save()` of a policy comes from, where tensors alone do not tell: by its arguments' names.
     """
-    return FAMILIES[policy] is actor_critic.FAMILY and "use_sde" not in arguments
+    family = FAMILIES[policy]
+    if family is actor_critic.FAMILY:
+        # MaskablePPO's constructor alone has no use_sde.
+        return policy if "use_sde" in arguments else MASKED_POLICY
+    if family is sac.FAMILY:
+        return next((other for name, other in LIKE_SAC.items() if name in arguments), policy)
+    return policy

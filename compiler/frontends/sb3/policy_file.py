@@ -8,9 +8,8 @@ from compiler.frontends.sb3 import ars
 from compiler.frontends.sb3.families import (
     FAMILIES,
     LINEAR_ARS,
-    MASKED_POLICY,
+    policy_from_arguments,
     policy_from_keys,
-    takes_masks,
     without_compile,
 )
 from compiler.frontends.sb3.fields import Fields
@@ -60,8 +59,7 @@ def _read_saved(
         if name not in arguments:
             findings.damaged(f"data has no {name}")
     findings.raise_all()
-    if takes_masks(policy, arguments):
-        policy = MASKED_POLICY
+    policy = policy_from_arguments(policy, arguments)
     if FAMILIES[policy] is ars.FAMILY:
         # ARS leaves out squash_output; the list of modules has the Tanh that goes with it.
         squashed = ars.ends_in_tanh(file.tensors, file.module_paths)
