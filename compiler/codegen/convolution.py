@@ -253,7 +253,7 @@ def convolution_view(model: Model, node: Node, common: Common) -> ConvolutionVie
     pixel = 1 if layout == CHANNELS_FIRST else channels
     blocks, *sizes, block = weight.fixed_shape
     lanes = LayerView(*common).lanes
-    tile = best_tile(height, width, block // lanes, math.prod(sizes), lanes)
+    tile = best_tile(height, width, filters, block // lanes, math.prod(sizes), lanes)
     return ConvolutionView(
         *common,
         sizes=(blocks, *sizes, block),

@@ -52,7 +52,8 @@ def best_tiling(height: int, width: int, filters: int, steps: int, lanes: int) -
     """
     registers = -(-filters // lanes)
     choices = [
-        best_tile(height, width, vectors, steps, lanes) for vectors in range(1, min(registers, MOST_VECTORS) + 1)
+        best_tile(height, width, filters, vectors, steps, lanes)
+        for vectors in range(1, min(registers, MOST_VECTORS) + 1)
     ]
     return min(
         (
@@ -64,14 +65,18 @@ def best_tiling(height: int, width: int, filters: int, steps: int, lanes: int) -
 
 
 @cache
-def best_tile(height: int, width: int, vectors: int, steps: int, lanes: int) -> Tiling:
+def best_tile(height: int, width: int, filters: int, vectors: int, steps: int, lanes: int) -> Tiling:
     """
     The pixels of a tile for given registers of filters; the cost is that of one block of these filters.
+
+    If the last block of filters is not full, a tile has one row: what is written beyond the last filter of a pixel
+    stands in the place of pixels after it, which must therefore be written later.
     """
+    tallest = 1 if filters % (vectors * lanes) else height
     most = MOST_SUMS[lanes] // vectors
     tilings = [
         Tiling(vectors, rows, columns, _cost(height, width, rows, columns, vectors, steps))
-        for rows in range(1, min(height, most) + 1)
+        for rows in range(1, min(tallest, most) + 1)
         for columns in range(1, min(width, most // rows) + 1)
     ]
     return min(tilings, key=lambda tiling: (tiling.cost, tiling.rows))

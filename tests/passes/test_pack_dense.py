@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from compiler.errors import UnsupportedError
-from compiler.ir import BATCH, DType, Model, State
+from compiler.ir import BATCH, DType, State
 from compiler.ops.dense import unpack
 from compiler.ops.reference import evaluate
 from compiler.options import LANES, BuildOptions
