@@ -30,7 +30,7 @@ def _with_value(model: Model) -> Model:
     if model.output("value") is None:
         raise BuildError(
             "options",
-            f"--with-value: {model.origin.file} has no value network that follows from what the actor is given; leave it "
+            f"--with-value: {model.origin.file} has no value network that follows from what the actor sees; leave it "
             "out (PPO, A2C, TRPO and MaskablePPO have one, RecurrentPPO unless its critic has an LSTM of its own)",
         )
     return model
