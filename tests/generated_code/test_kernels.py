@@ -172,8 +172,8 @@ def test_threads_give_what_one_thread_gives(mixed, monkeypatch):
             scores = np.full(count * module.predictor.SCORES, np.nan, np.float32)
             actions = np.full(count * 7, np.nan, module.predictor.ACTION_DTYPE)
             run = module.kernels.predict_rows if room else module.threads.predict_rows
-            source = rows[:count].reshape(-1) if room else rows[:count]
-            assert run(source, module.predictor._address, scores, actions, *room) == 0
+            given = rows[:count].reshape(-1)
+            assert run(count, given, module.predictor._address, actions, scores, *room) == 0
             results.append((scores, actions))
         for scores, actions in results[1:]:
             assert scores.tobytes() == results[0][0].tobytes()
@@ -235,14 +235,14 @@ def one_from_poison(case: Built, observation: np.ndarray) -> dict[str, np.ndarra
     """
     kernels, layers = importable(case)
     work = np.full(kernels.WORKSPACE, np.nan, np.float32)
-    kernels.policy(observation.reshape(-1).copy(), blob(case), work)
+    kernels.policy((observation.reshape(-1).copy(),), blob(case), work)
     return {name: work[begin:].view(dtype)[:count] for name, begin, count, dtype in layers}
 
 
 def block_from_poison(case: Built, rows: np.ndarray) -> list[dict[str, np.ndarray]]:
     kernels, layers = importable(case)
     work = np.full(kernels.WORKSPACE * case.lanes, np.nan, np.float32)
-    kernels.transpose(rows.reshape(-1).copy(), len(rows), work)
+    kernels.transpose(rows.reshape(-1).copy(), rows[0].size, len(rows), work)
     kernels.policy_block(blob(case), work)
     found = {
         name: work[begin * case.lanes :].view(dtype)[: count * case.lanes].reshape(count, case.lanes)
