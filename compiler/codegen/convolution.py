@@ -64,6 +64,20 @@ class Part:
     columns: int
 
     @property
+    def loop_down(self) -> str:
+        """
+        The beginning of the loop over the first rows of tiles, if there is more than one.
+        """
+        return f"for y in {range_of(self.down)}:" if len(self.down) > 1 else ""
+
+    @property
+    def loop_across(self) -> str:
+        """
+        The same for their first columns.
+        """
+        return f"for x in {range_of(self.across)}:" if len(self.across) > 1 else ""
+
+    @property
     def y(self) -> str:
         """
         The first row of a tile.
@@ -293,6 +307,13 @@ def _ranges(size: int, tile: int) -> list[tuple[range, int]]:
         found.append((range(start, start + count * part, part), part))
         start += count * part
     return found
+
+
+def range_of(places: range) -> str:
+    """
+    The source of a range, the shorter way.
+    """
+    return f"range({places.stop})" if (places.start, places.step) == (0, 1) else str(places)
 
 
 def sum_of(*terms: tuple[str, int]) -> str:

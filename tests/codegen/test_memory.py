@@ -2,12 +2,14 @@
 No two values that live at once share a place, and every register has room.
 """
 
+import numpy as np
 import pytest
 
 from compiler.codegen.memory import WORDS, plan_memory
 from compiler.ir import DType
 from compiler.options import LANES, BuildOptions
 from compiler.pipeline import run_passes
+from tests.images import Layer, image_policy
 from tests.models import policy
 
 MODELS = [
@@ -17,6 +19,9 @@ MODELS = [
     policy((5,), (33, 1), 3, head="clip", bounds="float64", activations="softmax"),
     policy((300,), (1, 300), 15, head="rescale", bounds="float32"),
     policy((1,), (1,), 1, head="rescale", bounds="float64"),
+    image_policy(
+        (2, 6, 5), [Layer(33, (2, 2)), Layer(1, (3, 2), padding=(1, 0), activation="tanh"), Layer(20, (2, 1))]
+    ),
 ]
 
 
@@ -43,6 +48,10 @@ def test_every_value_has_room_of_its_own(model, lanes):
     for node in model.nodes:
         if node.op == "dense":
             assert plan.slots[node.outputs[0]].words >= model.tensors[node.inputs[2]].elements
+        if node.op == "convolution":
+            *pixels, filters = model.tensors[node.outputs[0]].fixed_shape
+            last = (np.prod(pixels) - 1) * filters  # from there on a whole block of filters is written
+            assert plan.slots[node.outputs[0]].words >= last + model.tensors[node.inputs[2]].elements
     computed = {*model.inputs, *(name for node in model.nodes for name in node.outputs)}
     assert plan.slots.keys() == computed
     assert plan.words % WORDS[DType.FLOAT64] == 0

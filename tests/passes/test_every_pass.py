@@ -13,6 +13,7 @@ from compiler.ops.reference import evaluate
 from compiler.options import LANES, BuildOptions
 from compiler.passes import PIPELINE
 from compiler.pipeline import run_passes
+from tests.images import Layer, image_policy
 from tests.models import observations, policy
 from tests.strategies import inputs_of, models
 
@@ -67,3 +68,29 @@ def test_all_passes_keep_what_policies_compute(sizes, inputs, outputs, activatio
     after = run_passes(model, options)
     check_outputs(model, after, {"observation": observations(model, 3)})
     assert len(after.nodes) <= len(model.nodes)
+
+
+@given(
+    layers=st.lists(
+        st.builds(
+            Layer,
+            filters=st.integers(1, 40),
+            kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+            stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+            padding=st.tuples(st.integers(2, 3), st.integers(2, 3)),
+            dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+            activation=st.sampled_from(["", "relu", "tanh", "softplus"]),
+        ),
+        max_size=3,
+    ),
+    options=OPTIONS,
+)
+@settings(max_examples=40, deadline=None)
+def test_all_passes_keep_what_policies_on_images_compute(layers, options):
+    model = image_policy((2, 7, 6), layers)
+    after = run_passes(model, options)
+    assert run_passes(after, options) == after
+    assert not any(node.op in ("conv2d", "linear", "divide", "channels_first") for node in after.nodes)
+    inputs = {"observation": observations(model, 3)}
+    # The weights are divided by 255 and rounded to float32 instead of the pixels.
+    assert np.allclose(evaluate(model, inputs)["q_net"], evaluate(after, inputs)["q_net"], rtol=1e-5, atol=1e-6)
