@@ -31,7 +31,7 @@ def kernel(bench: Bench, effort: Effort) -> list[Table]:
     subject = bench.cartpole
     loop, peak = calls(subject.predictor), multiply_adds(subject.predictor.simd)
     address = subject.predictor.predictor._address
-    rows = subject.batches(1, OBSERVATIONS)[0].reshape(-1)
+    rows = subject.observations(1, OBSERVATIONS)[0].reshape(-1)
     network, lanes = subject.network.multiply_adds, subject.predictor.simd.LANES
     limit, ours = compete(
         [
@@ -61,22 +61,23 @@ def calls(package: ModuleType) -> Callable[[Any, int], float]:
     """
     A compiled loop of calls; what it returns depends on all of them.
     """
-    infer, size = package.kernels.infer, package.predictor.FEATURES
+    infer, give, (size,) = package.kernels.infer, package.kernels.give, package.predictor.OBSERVATION_SHAPE
     total, blob = package.kernels.WORKSPACE, package.kernels.WEIGHTS
-    advance, address, load_scalar = package.simd.advance, package.simd.address, package.simd.load_scalar
+    advance, address = package.simd.advance, package.simd.address
     pointer, workspace = package.simd.pointer, package.simd.workspace
-    action = package.kernels.WORKSPACE - package.simd.LANES  # the last value in the workspace
 
     @compiled
     def loop(rows: Any, location: int) -> float:
         work = workspace(total)
         weights = pointer(location, blob)
+        action = np.zeros(2, np.float32)  # as large as the int64 that becomes of it
+        results = (address(action), address(action))  # the second would be for scores
         result = 0.0
         for _ in range(PASSES):
             for row in range(OBSERVATIONS):
-                result += infer(advance(address(rows), row * size), weights, work)
-                result += load_scalar(work, action)
-        return result
+                result += infer((advance(address(rows), row * size),), weights, work)
+                give(0, 1, False, results, work)
+        return result + action[0]
 
     return loop
 

@@ -5,13 +5,15 @@ What else can run the network of a policy. A peer that is not installed is `Miss
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contest import Contestant, Missing
-from benchmarks.network import Network, onnx_model, torch_module
+from benchmarks.exports import onnx_model, torch_module
+from benchmarks.network import Network
 
 AGREEMENT = 1e-3
 """How far apart actions may be before a row says that its contestant computes something else."""
@@ -25,7 +27,9 @@ class Work:
 
     network: Network
     batches: tuple[NDArray[np.float32], ...]
-    """Batches of observations, one per call; batches of 1 stand for single observations."""
+    """Batches for the bare network, one per call; batches of 1 stand for single observations."""
+    observations: tuple[NDArray[Any], ...]
+    """The same as an environment gives them: pixels are bytes."""
     threads: int = 1
 
     @property
@@ -36,11 +40,28 @@ class Work:
         return all(len(batch) == 1 for batch in self.batches)
 
     @property
-    def rows(self) -> list[NDArray[np.float32]]:
+    def rows(self) -> list[NDArray[Any]]:
         """
         What predictors get: a single observation has no batch dimension.
         """
-        return [batch[0] if self.single else batch for batch in self.batches]
+        return [batch[0] if self.single else batch for batch in self.observations]
+
+    @cached_property
+    def onnx(self) -> bytes:
+        """
+        The network as a file.
+
+        Raises:
+            ImportError: onnx is missing.
+        """
+        return onnx_model(self.network, self.batches[0].shape[1:])
+
+    @cached_property
+    def expected(self) -> list[NDArray[Any]]:
+        """
+        The actions, by plain NumPy.
+        """
+        return [self.network.run(batch) for batch in self.batches]
 
 
 Peer = Callable[[Work], Contestant]
@@ -60,26 +81,25 @@ def _enter(name: str, peer: Peer, work: Work) -> Contestant | Missing:
         return Missing(name, f"not installed: {error.name or error}")
     except Exception as error:  # a peer of another version must not take the whole table with it
         return Missing(name, f"failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-    return checked(contestant, work)
+    return checked(contestant, work.expected)
 
 
-def checked(contestant: Contestant, work: Work) -> Contestant:
+def checked(contestant: Contestant, expected: Sequence[NDArray[Any]]) -> Contestant:
     """
-    The contestant, with a note if it gives other actions than the network in plain NumPy.
+    The contestant, with a note if it gives other actions than those, which have a row for each observation of a call.
     """
     different = 0
-    for value, batch in zip(contestant.inputs, work.batches, strict=True):
-        expected = work.network.run(batch)
-        found = np.asarray(contestant.call(value)).reshape(expected.shape)
-        wrong = ~np.isclose(found, expected, rtol=0, atol=AGREEMENT)
-        different += int(wrong.reshape(len(batch), -1).any(axis=1).sum())
+    for value, actions in zip(contestant.inputs, expected, strict=True):
+        found = np.asarray(contestant.call(value)).reshape(actions.shape)
+        wrong = ~np.isclose(found, actions, rtol=0, atol=AGREEMENT)
+        different += int(wrong.reshape(len(actions), -1).any(axis=1).sum())
     if not different:
         return contestant
-    total = sum(map(len, work.batches))
+    total = sum(map(len, expected))
     return replace(contestant, note=f"DISAGREES on {different} of {total} observations {contestant.note}".strip())
 
 
-def sb3(name: str, model: Any) -> Peer:
+def sb3(name: str, load: Callable[[], Any]) -> Peer:
     """
     Stable-Baselines3's own `predict`.
     """
@@ -88,6 +108,7 @@ def sb3(name: str, model: Any) -> Peer:
         import torch
 
         torch.set_num_threads(work.threads)
+        model = load()
         return Contestant(name, lambda row: model.predict(row, deterministic=True)[0], work.rows)
 
     return peer
@@ -102,7 +123,7 @@ def onnxruntime(work: Work) -> Contestant:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = work.threads
     options.inter_op_num_threads = 1
-    session = runtime.InferenceSession(onnx_model(work.network), options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(work.onnx, options, providers=["CPUExecutionProvider"])
     feeds = [{"x": batch} for batch in work.batches]
     run = session.run
     if work.single and work.network.low is None:
@@ -122,7 +143,7 @@ def openvino(work: Work) -> Contestant:
         "INFERENCE_NUM_THREADS": work.threads,
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    model = core.read_model(onnx_model(work.network))
+    model = core.read_model(work.onnx)
     model.reshape({"x": list(work.batches[0].shape)})
     request = core.compile_model(model, "CPU", settings).create_infer_request()
     return Contestant(

@@ -40,7 +40,7 @@ class Table:
     title: str
     rows: tuple[Row, ...]
     reach: str = ""
-    """What issue 2 asks for."""
+    """What the issues ask for."""
 
     def text(self) -> str:
         """

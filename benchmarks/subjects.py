@@ -2,7 +2,7 @@
 The predictors that are measured, built from their checkpoints into a temporary folder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,17 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 import compiler
+from benchmarks import agents
 from benchmarks.network import Network, network_of
+from benchmarks.peers import Work
+from compiler.ir import Box, Model
 
 ROOT = Path(__file__).parent.parent
 CARTPOLE = ROOT / "model" / "cartpole.zip"
-OBSERVATION, ACTION, WIDTHS = 17, 6, [256, 256]
+BRIGHTEST = 255
 
 
 @dataclass(frozen=True)
 class Bench:
     """
     The place where predictors are built, each once, when it is first asked for.
+
+    All but CartPole's raise ImportError where the library that makes the agent is missing.
     """
 
     folder: Path
@@ -34,31 +39,49 @@ class Bench:
         """
         PPO on CartPole: 4-64-64-2, tanh.
         """
-        return self._subject(CARTPOLE)
+        return self._subject("PPO", CARTPOLE)
 
     @cached_property
     def actor(self) -> "Subject":
         """
-        An untrained TD3 actor: 17-256-256-6, ReLU, tanh, actions rescaled to [-2, 2].
-
-        Raises:
-            ImportError: Stable-Baselines3 is missing, which makes the checkpoint.
+        A TD3 actor.
         """
-        import gymnasium
-        from stable_baselines3 import TD3
+        return self._made("TD3", agents.actor)
 
-        class Body(gymnasium.Env):  # type: ignore[misc]
-            observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (OBSERVATION,), np.float32)
-            action_space = gymnasium.spaces.Box(-2.0, 2.0, (ACTION,), np.float32)
+    @cached_property
+    def images(self) -> "Subject":
+        """
+        DQN on images.
+        """
+        return self._made("DQN", agents.images)
 
-        agent = TD3("MlpPolicy", Body(), policy_kwargs={"net_arch": WIDTHS}, buffer_size=1, seed=0, device="cpu")
-        checkpoint = self.folder / "actor.zip"
-        agent.save(checkpoint)
-        return self._subject(checkpoint)
+    @cached_property
+    def recurrent(self) -> "Subject":
+        """
+        RecurrentPPO.
+        """
+        return self._made("RecurrentPPO", agents.recurrent)
 
-    def _subject(self, checkpoint: Path) -> "Subject":
+    @cached_property
+    def masked(self) -> "Subject":
+        """
+        MaskablePPO.
+        """
+        return self._made("MaskablePPO", agents.masked)
+
+    @cached_property
+    def sac(self) -> "Subject":
+        """
+        A SAC actor.
+        """
+        return self._made("SAC", agents.sac)
+
+    def _made(self, algorithm: str, make: Callable[[Path], Path]) -> "Subject":
+        return self._subject(algorithm, make(self.folder))
+
+    def _subject(self, algorithm: str, checkpoint: Path) -> "Subject":
         build = compiler.build(checkpoint, out=self.folder / "predictors")
-        return Subject(checkpoint, build.path, build.load(), network_of(build.source_model))
+        return Subject(algorithm, checkpoint, build.path, build.load(), build.source_model)
 
 
 @dataclass(frozen=True)
@@ -67,18 +90,55 @@ class Subject:
     A predictor, and what it was built from.
     """
 
+    algorithm: str
+    """The name of its class in Stable-Baselines3 or sb3-contrib."""
     checkpoint: Path
     package: Path
     predictor: ModuleType
-    network: Network
+    model: Model
+    """As it was read."""
 
-    def batches(self, count: int, size: int) -> tuple[NDArray[np.float32], ...]:
+    @cached_property
+    def network(self) -> Network:
         """
-        Some batches of observations, about as large as an agent sees them.
+        What peers run that know nothing of policies.
+        """
+        return network_of(self.model)
+
+    def agent(self) -> Any:
+        """
+        The agent that Stable-Baselines3 loads.
+
+        Raises:
+            ImportError: it is missing.
+        """
+        return agents.load(self.algorithm, self.checkpoint)
+
+    def observations(self, count: int, size: int) -> tuple[NDArray[Any], ...]:
+        """
+        Some batches of observations: images of noise, or about as large as an agent sees them.
         """
         random = np.random.default_rng(0)
-        features = self.network.layers[0].weight.shape[1]
-        return tuple(random.normal(0, 0.5, (size, features)).astype(np.float32) for _ in range(count))
+        space = self._space
+        if space.is_image:
+            return tuple(random.integers(0, BRIGHTEST + 1, (size, *space.shape), np.uint8) for _ in range(count))
+        return tuple(random.normal(0, 0.5, (size, *space.shape)).astype(np.float32) for _ in range(count))
+
+    def work(self, count: int, size: int, threads: int = 1) -> Work:
+        """
+        Some batches of observations for all who run the network.
+        """
+        observations = self.observations(count, size)
+        divisor = np.float32(BRIGHTEST if self._space.is_image else 1)
+        batches = tuple(batch.astype(np.float32) / divisor for batch in observations)
+        return Work(self.network, batches, observations, threads)
+
+    @property
+    def _space(self) -> Box:
+        policy = self.model.policy
+        if policy is None or not isinstance(policy.observation_space, Box):
+            raise ValueError(f"{self.model.name}: observations of another kind than Box are not measured")
+        return policy.observation_space
 
 
 def cores() -> int:
