@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import zipfile
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -193,7 +194,7 @@ def test_noise_may_read_the_features_themselves(tmp_path):
     def change(state):
         state["log_std"] = torch.full((4, 3), -0.5)
 
-    fields = {"policy_kwargs": {"sde_net_arch": []}}
+    fields: dict[str, Any] = {"policy_kwargs": {"sde_net_arch": []}}
     model = model_of(zip_file(tmp_path, "ppo_sde", change, fields))
     (latent,) = (output.tensor for output in model.outputs if output.name == "latent")
     assert model.producer(latent).op == "flatten"

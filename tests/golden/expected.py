@@ -34,7 +34,7 @@ class Given:
 
     observations: Observations
     masks: np.ndarray | None = None
-    state: tuple[np.ndarray, np.ndarray] | None = None
+    state: tuple[np.ndarray, ...] | None = None
     starts: np.ndarray | None = None
 
 
@@ -49,7 +49,7 @@ class Expected:
     """
 
     actions: np.ndarray
-    state: tuple[np.ndarray, np.ndarray] | None
+    state: tuple[np.ndarray, ...] | None
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
 
 

@@ -4,6 +4,7 @@ A policy.pth alone, with options for what it does not say, and `model.policy.sav
 
 import functools
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,10 @@ def spaces_of(agent):
     The options that say what the spaces are.
     """
     space, actions = agent.observation_space, agent.action_space
-    known = {"observation_kind": KINDS[type(space).__name__], "action_kind": KINDS[type(actions).__name__]}
+    known: dict[str, Any] = {
+        "observation_kind": KINDS[type(space).__name__],
+        "action_kind": KINDS[type(actions).__name__],
+    }
     if isinstance(space, Box):
         known |= {"observation_shape": space.shape, "observation_dtype": str(space.dtype)}
     elif not isinstance(space, Discrete | MultiDiscrete):

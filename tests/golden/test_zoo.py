@@ -11,6 +11,7 @@ import re
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import pytest
@@ -37,7 +38,9 @@ FRESH = [path for path in AGENTS if path not in NORMALISED]
 
 NOT_NEEDED = ("replay_buffer_class", "action_noise")
 SCHEDULES = ("lr_schedule", "clip_range", "exploration_schedule")
-REPLACED = {"replay_buffer_kwargs": {}} | dict.fromkeys(NOT_NEEDED) | dict.fromkeys(SCHEDULES, lambda _: 0.0)
+REPLACED: dict[str, Any] = (
+    {"replay_buffer_kwargs": {}} | dict.fromkeys(NOT_NEEDED) | dict.fromkeys(SCHEDULES, lambda _: 0.0)
+)
 
 
 def label(path):
@@ -136,7 +139,7 @@ def test_the_bare_policy_is_the_same_network(path, tmp_path):
         bare.write_bytes(archive.read("policy.pth"))
     whole = model_of(path)
     space = whole.policy.action_space
-    known = {}
+    known: dict[str, Any] = {}
     if hasattr(space, "low"):
         known = {"action_low": tuple(space.low.tolist()), "action_high": tuple(space.high.tolist())}
         known |= {"action_kind": "box"}

@@ -156,6 +156,14 @@ def vecnormalize(**changes: object) -> Call:
     return Call(kind, (), state, new=True)
 
 
+def dictionary(parts: dict[str, Call]) -> Call:
+    """
+    A gymnasium Dict as SB3 2.x pickles it.
+    """
+    state = {"spaces": parts, "_shape": None, "dtype": None, "_np_random": None}
+    return Call(Global("gymnasium.spaces.dict", "Dict", True), (), state, new=True)
+
+
 def serialized(value: object, kind: str) -> dict[str, str]:
     return {":type:": f"<class '{kind}'>", ":serialized:": base64.b64encode(assemble(value, 4)).decode()}
 

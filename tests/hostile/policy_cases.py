@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.hostile.assemble import Call, Global
 from tests.hostile.case import HostileCase
-from tests.hostile.policies import ppo_tensors, sb3_zip, serialized
+from tests.hostile.policies import dictionary, discrete, ppo_tensors, sb3_zip, serialized
 
 
 def spoiled(value: float, *names: str) -> bytes:
@@ -30,6 +30,27 @@ def reshaped(*missing: str, **shapes: tuple[int, ...]) -> bytes:
 
 def unsupported(**arguments: object) -> bytes:
     return sb3_zip(policy_kwargs=serialized(arguments, "dict"))
+
+
+def observing(space: Call, policy: str = "ActorCriticPolicy") -> bytes:
+    """
+    PPO's tensors for three features, with another observation space.
+    """
+    path = Global("stable_baselines3.common.policies", policy, True)
+    return sb3_zip(policy_class=serialized(path, "abc.ABCMeta"), observation_space=serialized(space, "space"))
+
+
+def with_many_parts(count: int) -> bytes:
+    return observing(dictionary({f"part{place}": discrete(2) for place in range(count)}), "MultiInputActorCriticPolicy")
+
+
+def with_many_layers(count: int) -> bytes:
+    """
+    An LSTM of which each layer has one number.
+    """
+    path = Global("sb3_contrib.common.recurrent.policies", "RecurrentActorCriticPolicy", True)
+    tensors = {f"lstm_actor.weight_hh_l{layer}": np.ones((1, 1), np.float32) for layer in range(count)}
+    return sb3_zip({**ppo_tensors(), **tensors}, policy_class=serialized(path, "abc.ABCMeta"))
 
 
 POLICY = "mlp_extractor.policy_net.0"
@@ -79,6 +100,15 @@ CASES = {
         lambda: sb3_zip(policy_class=serialized(Global("mine", "Policy", True), "abc.ABCMeta")),
         ("mine.Policy",),
     ),
+    "unknown-extractor": HostileCase(
+        18,
+        "ppo.zip",
+        lambda: unsupported(features_extractor_class=Global("mine", "Extractor", True)),
+        ("features_extractor_class", "mine.Extractor", "whose code is not in the file"),
+    ),
+    "huge-choice": HostileCase(17, "ppo.zip", lambda: observing(discrete(1 << 60)), (POLICY, f"there are {1 << 60}")),
+    "many-parts": HostileCase(18, "ppo.zip", lambda: with_many_parts(2_000), ("2,000 parts",)),
+    "many-layers": HostileCase(17, "ppo.zip", lambda: with_many_layers(900), ("lstm_actor.weight_hh_l0", "more")),
     "unknown-space": HostileCase(
         18,
         "ppo.zip",

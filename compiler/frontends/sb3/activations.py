@@ -51,10 +51,13 @@ def _numbers(bound: Bound) -> Mapping[str, Attribute]:
 
 
 def _number(name: str, value: object) -> float:
-    number = as_scalar(value, name)
+    try:
+        number = float(as_scalar(value, name))
+    except OverflowError:
+        raise UnsupportedError(name, "is too large for a float") from None
     if math.isnan(number):
         raise UnsupportedError(name, "must be a number, found NaN")
-    return float(number)
+    return number
 
 
 def _approximation(bound: Bound) -> Mapping[str, Attribute]:

@@ -116,7 +116,10 @@ def finite(value: object, where: str) -> float:
     Raises:
         CheckpointError: it is something else.
     """
-    number = float(as_scalar(value, where))
+    try:
+        number = float(as_scalar(value, where))
+    except OverflowError:
+        number = np.inf
     if not np.isfinite(number):
         raise CheckpointError(where, f"expected a finite number, found {number}")
     return number

@@ -23,6 +23,8 @@ from compiler.options import BuildOptions
 
 MOST_DIMENSIONS = 7
 """Of an observation; a tensor of the model has the batch besides."""
+MOST_PARTS = 256
+"""Of a Dict observation; a predictor has code for each of them."""
 
 
 def describe_policy(
@@ -64,7 +66,7 @@ def describe_policy(
         use_sde=use_sde,
         use_expln=use_expln,
         noise_layers=fields.arguments.get("sde_net_arch") is not None,
-        quantiles=quantiles if isinstance(quantiles, int) else None,
+        quantiles=quantiles if type(quantiles) is int else None,
         masked=family.masked,
     )
 
@@ -86,6 +88,8 @@ def observation_space(fields: Fields, where: str) -> Space:
     parts = space.spaces if isinstance(space, Dict) else (("", space),)
     if not parts:
         raise CheckpointError(name, "a Dict without parts")
+    if len(parts) > MOST_PARTS:
+        raise UnsupportedError(name, f"a Dict of {len(parts):,} parts; at most {MOST_PARTS} are compiled")
     for key, part in parts:
         inner = f"{name}: {quote(key)}" if key or isinstance(space, Dict) else name
         if isinstance(part, Dict):

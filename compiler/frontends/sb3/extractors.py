@@ -82,8 +82,9 @@ def other_findings(prefix: str, extractor: str, space: Space, names: Iterable[st
     What shows that the extractor under a prefix computes something else than SB3's.
     """
     allowed = _allowed(extractor, space)
+    owners = allowed - {""}
     inside = dict.fromkeys(name.removeprefix(f"{prefix}.") for name in names if name.startswith(f"{prefix}."))
-    strange = [name for name in inside if name not in allowed and name.rpartition(".")[0] not in allowed - {""}]
+    strange = [name for name in inside if name not in allowed and name.rpartition(".")[0] not in owners]
     if strange:
         shown = ", ".join(quote(f"{prefix}.{name}") for name in strange[:LISTED])
         yield f"the features extractor {quote(prefix)} is not SB3's {extractor} (it has {shown}); {ADVICE}"

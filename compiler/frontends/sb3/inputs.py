@@ -2,7 +2,7 @@
 How a policy is given one part of its observation.
 """
 
-import numpy as np
+import math
 
 from compiler.ir import Box, Dict, Discrete, DType, MultiBinary, MultiDiscrete, Shape, Space
 
@@ -32,6 +32,6 @@ def flat_size(space: Space) -> int:
         case MultiDiscrete():
             return sum(space.nvec)
         case Box() | MultiBinary():
-            return int(np.prod(space.shape, dtype=np.int64))
+            return math.prod(space.shape)
         case Dict():
             return sum(flat_size(part) for _, part in space.spaces)

@@ -5,6 +5,7 @@ Every method checks what it meets and records what is wrong; as soon as anything
 but the checks go on, so that all of it is found. A `Signal` is what one layer hands to the next.
 """
 
+import bisect
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ class Network:
         self.sampling: Sampling | None = None
         self.module_paths = file.module_paths
         self.tensors = {name: _as_float32(array) for name, array in file.tensors.items()}
+        self._sorted = sorted(self.names)
         for name, array in self.tensors.items():
             if RESERVED.fullmatch(name):
                 findings.damaged(f"tensor {quote(name)}: no policy has a tensor of this name")
@@ -110,7 +112,12 @@ class Network:
         """
         Whether the checkpoint has a module of this path, or tensors in one.
         """
-        return any(name == prefix or name.startswith(f"{prefix}.") for name in self.names)
+        for beginning in (prefix, f"{prefix}."):
+            place = bisect.bisect_left(self._sorted, beginning)
+            found = self._sorted[place] if place < len(self._sorted) else ""
+            if found == prefix or found.startswith(f"{prefix}."):
+                return True
+        return False
 
     # What the caller gives.
 
@@ -125,7 +132,8 @@ class Network:
                 self.builder.constant(name, array)
         keys = [name.partition(".")[2] for name, _ in named]
         signals = [
-            self._preprocess(tensor, space, normalize_images) for tensor, (_, space) in zip(given, named, strict=True)
+            self._preprocess(tensor, space, f"preprocess_obs.{key}" if key else "preprocess_obs", normalize_images)
+            for tensor, key, (_, space) in zip(given, keys, named, strict=True)
         ]
         return [Part(key, space, signal) for key, (_, space), signal in zip(keys, named, signals, strict=True)]
 
@@ -151,15 +159,15 @@ class Network:
         self.inputs.append(name)
         return self.builder.input(name, dtype, (BATCH, *shape))
 
-    def _preprocess(self, tensor: str, space: Space, normalize_images: bool) -> Signal:
+    def _preprocess(self, tensor: str, space: Space, name: str, normalize_images: bool) -> Signal:
         signal = Signal(tensor, flat_size(space))
         match space:
             case Box() if space.is_image and normalize_images:
-                return self.apply(signal, "divide", "preprocess_obs", divisor=255.0)
+                return self.apply(signal, "divide", name, divisor=255.0)
             case Discrete():
-                return self.apply(signal, "one_hot", "preprocess_obs", sizes=(space.n,))
+                return self.apply(signal, "one_hot", name, sizes=(space.n,))
             case MultiDiscrete():
-                return self.apply(signal, "one_hot", "preprocess_obs", sizes=space.nvec)
+                return self.apply(signal, "one_hot", name, sizes=space.nvec)
         return signal
 
     # What is computed.
