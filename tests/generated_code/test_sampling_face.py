@@ -84,6 +84,16 @@ def test_a_generator_makes_draws_repeatable(modules, name):
         assert (first != first[:, :1]).any(), "rows of a batch are drawn independently"
 
 
+@pytest.mark.parametrize("name", ["squashed"])
+def test_compiled_predictors_draw_the_same(modules, tmp_path, name):
+    rows = inputs(POLICIES[name], 20)["observation"]
+    with predictor(tmp_path / "compiled", POLICIES[name]) as module:
+        for key, value in modules[name].distribution(rows).items():
+            np.testing.assert_allclose(module.distribution(rows)[key], value, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(module.distribution(rows[0])[key], value[0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(drawn(module, name, 3), drawn(modules[name], name, 3), rtol=1e-4, atol=1e-4)
+
+
 def test_draws_differ_without_a_generator(modules):
     rows = inputs(POLICIES["clipped"])["observation"]
     first, second = (modules["clipped"].predict(rows, deterministic=False)[0] for _ in range(2))
