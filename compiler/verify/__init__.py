@@ -21,6 +21,7 @@ from compiler.verify.asking import Predictor, shown, single_of
 from compiler.verify.cases import Cases, cases_out_of_range, finite_cases, nonfinite_cases
 from compiler.verify.comparison import Difference, Examination, Tally
 from compiler.verify.diagnosis import first_wrong_layer
+from compiler.verify.distributions import check_distribution
 from compiler.verify.episodes import check_episodes
 from compiler.verify.refusals import expect_determinism, expect_refusal
 
@@ -112,6 +113,7 @@ def verify(
         Calls(source, compiled, predictor, many.cases).check(partial(many.batch, 0, size), 0, f"in a batch of {size}")
     if source.states:
         check_episodes(source, predictor, cases, SEED, tally)
+    check_distribution(source, predictor, cases, expected)
     expect_determinism(source, predictor, cases)
     Calls(source, compiled, predictor, overflowing).survive(options)
     return Verification(

@@ -33,6 +33,7 @@ OBSERVATIONS = 1000
 SEED = 7
 RUNS, SECONDS = 5, 0.02
 WIDTH = 200
+AGENTS_EACH = 16
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,8 @@ def run(folder: Path, processes: int, console: Console) -> int:
         return 1
     console.print("Stable-Baselines3 loads these files, which executes what they say.")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(paths)), mp_context=context) as pool:
+    # A process keeps all that it compiles: after some agents it gives way to a new one.
+    with ProcessPoolExecutor(min(processes, len(paths)), mp_context=context, max_tasks_per_child=AGENTS_EACH) as pool:
         results = []
         names = [path.relative_to(folder).as_posix() for path in paths]
         for result in pool.map(examine, paths, names):
