@@ -78,3 +78,24 @@ def _line(value: object) -> str:
             return f'float("{value}")'
         case _:
             return repr(value)
+
+
+def unpacked(names: list[str]) -> str:
+    """
+    The left side of an assignment of a tuple.
+    """
+    plain = ", ".join(names)
+    return plain if len(names) > 1 and len(plain) < 90 else tuple_source(names, 20)
+
+
+def tuple_source(items: list[str], before: int, indent: int = 4) -> str:
+    """
+    A tuple, over several lines if it does not fit on one that is indented and has `before` characters before it.
+    """
+    if len(items) == 1:
+        return f"({items[0]},)"
+    line = f"({', '.join(items)})"
+    if indent + before + len(line) <= WIDTH:
+        return line
+    margin = " " * (indent + 4)
+    return "(\n" + "".join(f"{margin}{item},\n" for item in items) + " " * indent + ")"
