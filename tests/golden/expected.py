@@ -49,7 +49,7 @@ class Expected:
     """
 
     actions: np.ndarray
-    state: tuple[np.ndarray, ...] | None
+    state: tuple[np.ndarray, np.ndarray] | None
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from compiler.errors import UnsupportedError, quote
 from compiler.frontends.sb3.description import COMBINED, FLATTEN, NATURE
 from compiler.frontends.sb3.network import Network, Part, Signal
-from compiler.ir import Box, Dict, Space
+from compiler.ir import Box, Dict, Discrete, MultiDiscrete, Space
 from compiler.ops import Array
 from compiler.readers.pickle_machine import Symbol
 
@@ -141,7 +141,7 @@ def _flatten(network: Network, part: Part, name: str) -> Signal:
     """
     Choices have become one-hot vectors already, which are flat.
     """
-    if not hasattr(part.space, "shape"):
+    if isinstance(part.space, (Discrete, MultiDiscrete)):
         return part.signal
     return network.apply(part.signal, "flatten", name)
 
