@@ -23,9 +23,10 @@ from compiler.ir import (
     MultiDiscrete,
     Output,
     Sampling,
+    Tensor,
 )
 from tests.models import predictor
-from tests.policies import NARROW, WIDE, Sketch, masked, observing, recurrent
+from tests.policies import NARROW, UNITS, WIDE, Sketch, masked, observing, recurrent
 
 UNEVEN = Box(DType.FLOAT64, np.array([-1.0, 0.1, -300.0]), np.array([0.5, 0.3, 100.0]))
 WHOLE = Box(DType.INT8, np.array([-100, 0, -3], np.int8), np.array([100, 1, 3], np.int8))
@@ -80,6 +81,18 @@ def actor(space: Box = UNEVEN, noise: str = "std", squash: bool = True) -> Model
     return drawing(replace(model, outputs=(*model.outputs, *outputs)), kind, squash)
 
 
+def recurrent_noise() -> Model:
+    """
+    A recurrent policy with gSDE's noise, whose latent is the state h of its last layer.
+    """
+    model = recurrent()
+    deviations = Tensor.constant("log_std.exp", np.full((UNITS, 3), 0.5, np.float32))
+    latent = Output("latent", model.states[-2].output, "distribution")
+    outputs = (*model.outputs, latent, Output("noise_std", deviations.name, "distribution"))
+    tensors = {**model.tensors, deviations.name: deviations}
+    return drawing(replace(model, tensors=tensors, outputs=outputs), "state_dependent")
+
+
 POLICIES = {
     "discrete": drawing(observing(WIDE, Discrete(5)), "categorical"),
     "one choice": drawing(observing(WIDE, Discrete(1)), "categorical"),
@@ -97,6 +110,7 @@ POLICIES = {
     "clipped noise": actor(NARROW, "noise_std", squash=False),
     "q_values": drawing(observing(WIDE, Discrete(4, start=3)), "epsilon_greedy", epsilon=0.25),
     "recurrent": gaussian(recurrent()),
+    "recurrent noise": recurrent_noise(),
     "recurrent choice": drawing(recurrent(1, lambda: Discrete(3)), "categorical"),
 }
 """A policy for each way in which an action is drawn, and each form that it has."""
