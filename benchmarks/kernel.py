@@ -77,7 +77,8 @@ def calls(package: ModuleType) -> Callable[[Any, int], float]:
             for row in range(OBSERVATIONS):
                 result += infer((advance(address(rows), row * size),), weights, work)
                 give(0, 1, False, results, work)
-        return result + action[0]
+        result += action[0]
+        return result
 
     return loop
 

@@ -31,13 +31,13 @@ def recurrent(bench: Bench, effort: Effort) -> list[Table]:
     episode, agent = subject.predictor.Episode(), _agent(subject)
     calls = {
         "policyc Episode().act": episode.act,
-        "policyc act": _following(subject.predictor.act, episode_start=False),
-        "policyc predict": _following(subject.predictor.predict, episode_start=GOES_ON),
-        "RecurrentPPO.predict": _following(agent.predict, episode_start=GOES_ON, deterministic=True),
+        "policyc act": following(subject.predictor.act, episode_start=False),
+        "policyc predict": following(subject.predictor.predict, episode_start=GOES_ON),
+        "RecurrentPPO.predict": following(agent.predict, episode_start=GOES_ON, deterministic=True),
     }
-    expected = _answers(_following(_agent(subject).predict, deterministic=True), _rows(subject))
+    expected = answers(following(_agent(subject).predict, deterministic=True), _rows(subject))
     title = "One observation, RecurrentPPO (17-LSTM 256-64-64-6, tanh), the state fed back, one thread"
-    return [measured("recurrent", title, _entrants(calls, _rows(subject), expected), effort, "SB3 25 x")]
+    return [measured("recurrent", title, entrants(calls, _rows(subject), expected), effort, "SB3 25 x")]
 
 
 def masked(bench: Bench, effort: Effort) -> list[Table]:
@@ -57,12 +57,12 @@ def masked(bench: Bench, effort: Effort) -> list[Table]:
             question[0], action_masks=question[1], deterministic=True
         )[0],
     }
-    expected = _answers(calls["MaskablePPO.predict"], questions)
+    expected = answers(calls["MaskablePPO.predict"], questions)
     title = "One observation with a mask, MaskablePPO (8-64-64-6, tanh), one thread"
-    return [measured("masked", title, _entrants(calls, questions, expected), effort, "SB3 400 x")]
+    return [measured("masked", title, entrants(calls, questions, expected), effort, "SB3 400 x")]
 
 
-def _following(predict: Predict, **arguments: Any) -> Call:
+def following(predict: Predict, **arguments: Any) -> Call:
     """
     A call with an observation, and with the state that the call before returned.
     """
@@ -87,11 +87,14 @@ def _rows(subject: Subject) -> list[NDArray[Any]]:
     return [batch[0] for batch in subject.observations(OBSERVATIONS, 1)]
 
 
-def _answers(call: Call, questions: Sequence[Any]) -> list[NDArray[Any]]:
+def answers(call: Call, questions: Sequence[Any]) -> list[NDArray[Any]]:
+    """
+    What somebody answers, as `entrants` takes it.
+    """
     return [np.asarray(call(question))[np.newaxis] for question in questions]
 
 
-def _entrants(calls: dict[str, Call], questions: Sequence[Any], expected: Sequence[NDArray[Any]]) -> list[Contestant]:
+def entrants(calls: dict[str, Call], questions: Sequence[Any], expected: Sequence[NDArray[Any]]) -> list[Contestant]:
     """
     The contestants, each compared with the agent's own answers first.
     """

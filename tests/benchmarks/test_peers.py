@@ -9,11 +9,13 @@ import pytest
 
 from benchmarks import peers
 from benchmarks.contest import Contestant, Missing
-from benchmarks.network import Network, network_of
+from benchmarks.network import network_of
 from benchmarks.peers import Work
 from compiler.ir import Model
 from compiler.ops.reference import evaluate
+from tests.images import Layer, image_policy
 from tests.models import observations, policy
+from tests.policies import recurrent
 
 BARE = {
     "onnxruntime": peers.onnxruntime,
@@ -22,44 +24,75 @@ BARE = {
     "torch script": peers.torch_script,
     "numpy": peers.numpy,
 }
-HEADS = {"argmax": "tanh", "rescale": "relu"}
+IMAGE = (3, 13, 16)
+CONVOLUTIONS = [Layer(4, (4, 3), (2, 2)), Layer(5, (2, 2), activation="")]
+SOURCES = {
+    "argmax": lambda: policy((5,), (16, 8), 3, head="argmax", activations="tanh"),
+    "rescale": lambda: policy((5,), (16, 8), 3, head="rescale", activations="relu"),
+    "image": lambda: image_policy(IMAGE, CONVOLUTIONS),
+}
 
 
-def source(head: str) -> Model:
-    return policy((5,), (16, 8), 3, head=head, activations=HEADS[head])
+def scaled(model: Model, rows: np.ndarray) -> np.ndarray:
+    """
+    What the bare network gets: pixels between 0 and 1.
+    """
+    return rows / np.float32(255) if rows.ndim > 2 else rows
 
 
-def work_for(network: Network, single: bool = True) -> Work:
-    rows = np.random.default_rng(0).normal(0, 1, (8, 5)).astype(np.float32)
-    return Work(network, tuple(rows[i : i + 1] for i in range(8)) if single else (rows, rows + 1))
+def work_for(model: Model, single: bool = True) -> Work:
+    rows = observations(model, 8)
+    forms = [scaled(model, rows), rows]
+    batches, given = ([*np.split(form, 8)] if single else [form, form[::-1].copy()] for form in forms)
+    return Work(network_of(model), tuple(batches), tuple(given))
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_the_network_is_that_of_the_model(head):
-    model = source(head)
-    network = network_of(model)
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_network_is_that_of_the_model(name):
+    model = SOURCES[name]()
     rows = observations(model, 50)
     action = next(output.tensor for output in model.outputs if output.role == "action")
     expected = evaluate(model, {model.inputs[0]: rows})[action]
-    assert np.allclose(network.run(rows), expected, atol=1e-4)
-    assert network.multiply_adds == 5 * 16 + 16 * 8 + 8 * 3
+    assert len(np.unique(expected)) > 1
+    assert np.allclose(network_of(model).run(scaled(model, rows)), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("head", HEADS)
+def test_the_work_of_a_network():
+    assert network_of(SOURCES["argmax"]()).multiply_adds == 5 * 16 + 16 * 8 + 8 * 3
+
+
+def test_a_policy_that_peers_can_not_run():
+    with pytest.raises(ValueError, match="the peers have no reset"):
+        network_of(recurrent())
+
+
+@pytest.mark.parametrize("layer", [Layer(4, (3, 3), padding=(1, 1)), Layer(4, (3, 3), (1, 2))])
+def test_convolutions_that_peers_can_not_run(layer):
+    with pytest.raises(ValueError, match="the peers have no convolution with"):
+        network_of(image_policy(IMAGE, [layer]))
+
+
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("single", [True, False])
 @pytest.mark.parametrize("name", BARE)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_peers_agree(name, single, head):
-    (found,) = peers.enter(work_for(network_of(source(head)), single), {name: BARE[name]})
+def test_peers_agree(name, single, source):
+    (found,) = peers.enter(work_for(SOURCES[source](), single), {name: BARE[name]})
     if isinstance(found, Missing) and found.reason.startswith("not installed"):
         pytest.skip(found.reason)
     assert isinstance(found, Contestant), found
     assert found.note == ""
 
 
+def test_predictors_get_what_environments_give():
+    work = work_for(SOURCES["image"]())
+    assert [row.shape for row in work.rows] == [IMAGE] * 8
+    assert max(float(row.max()) for row in work.rows) > 1 >= max(float(batch.max()) for batch in work.batches)
+
+
 def test_a_peer_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    (found,) = peers.enter(work_for(network_of(source("argmax"))), {"ONNX Runtime": peers.onnxruntime})
+    (found,) = peers.enter(work_for(SOURCES["argmax"]()), {"ONNX Runtime": peers.onnxruntime})
     assert isinstance(found, Missing)
     assert found.name == "ONNX Runtime"
     assert "onnxruntime" in found.reason
@@ -69,7 +102,7 @@ def test_a_peer_that_fails():
     def broken(work):
         raise RuntimeError("of another version\nand more")
 
-    (found,) = peers.enter(work_for(network_of(source("argmax"))), {"broken": broken})
+    (found,) = peers.enter(work_for(SOURCES["argmax"]()), {"broken": broken})
     assert found == Missing("broken", "failed: RuntimeError: of another version")
 
 
@@ -77,6 +110,6 @@ def test_a_peer_that_disagrees():
     def other(work):
         return Contestant("other", lambda batch: work.network.run(batch) + (batch is work.batches[3]), work.batches)
 
-    (found,) = peers.enter(work_for(network_of(source("rescale"))), {"other": other})
+    (found,) = peers.enter(work_for(SOURCES["rescale"]()), {"other": other})
     assert isinstance(found, Contestant)
     assert found.note == "DISAGREES on 1 of 8 observations"
