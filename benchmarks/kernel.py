@@ -77,8 +77,7 @@ def calls(package: ModuleType) -> Callable[[Any, int], float]:
             for row in range(OBSERVATIONS):
                 result += infer((advance(address(rows), row * size),), weights, work)
                 give(0, 1, False, results, work)
-        result += action[0]
-        return result
+        return result + float(action[0])
 
     return loop
 
