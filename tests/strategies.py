@@ -166,12 +166,20 @@ def _attributes(draw: st.DrawFn, op: Op, finite: bool) -> dict[str, Attribute]:
     return found
 
 
+ROUNDED = ("batch_norm", "quantile_mean")
+"""What passes make constants of, which are float32 again: the tests of those passes allow for it."""
+LAYERS = ("linear", "columns", "rows", "activation", "add", "concat", "affine", "prelu", "batch_norm")
+
+
 def _layer(draw: st.DrawFn, builder: GraphBuilder, names: _Names, source: str, finite: bool) -> str:
     """
     Adds one layer to a (batch, features) tensor.
     """
     features = builder.tensors[source].elements
-    kind, outputs = draw(st.sampled_from(["linear", "columns", "rows", "activation"])), draw(st.integers(1, 5))
+    kind, outputs = (
+        draw(st.sampled_from([kind for kind in LAYERS if not finite or kind not in ROUNDED])),
+        draw(st.integers(1, 5)),
+    )
     activation = draw(st.sampled_from(ACTIVATIONS))
     attributes = _attributes(draw, activation, finite)
     if kind == "activation":
@@ -182,6 +190,18 @@ def _layer(draw: st.DrawFn, builder: GraphBuilder, names: _Names, source: str, f
 
     if kind == "linear":
         return builder.add("linear", [source, constant(outputs, features), constant(outputs)], draw(texts()))
+    if kind == "add":
+        return builder.add("add", [source, source], draw(texts()))
+    if kind == "concat":
+        return builder.add("concat", [source, *draw(st.lists(st.just(source), max_size=1))], draw(texts()))
+    if kind == "affine":
+        return builder.add("affine", [source, *(constant(features) for _ in range(3))], draw(texts()))
+    if kind == "prelu":
+        return builder.add("prelu", [source, constant(draw(st.sampled_from([1, features])))], draw(texts()))
+    if kind == "batch_norm":
+        variance = np.abs(draw(weights((features,), finite))) + np.float32(0.25)
+        arrays = [constant(features), builder.constant(names(), variance), constant(features), constant(features)]
+        return builder.add("batch_norm", [source, *arrays], draw(texts()), epsilon=1e-3)
     if draw(st.booleans()):
         attributes = {"outputs": outputs, "activation": activation.name, **activation.complete(attributes)}
     else:
@@ -195,18 +215,53 @@ def _layer(draw: st.DrawFn, builder: GraphBuilder, names: _Names, source: str, f
     return builder.add("dense", [source, *parameters], draw(texts()), layout=COLUMNS, **attributes)
 
 
+HEADS = (
+    *("none", "softmax", "log_softmax", "argmax", "clip", "rescale"),
+    *("quantile_mean", "bernoulli_mode", "masked"),
+)
+
+
+def _one_hots(draw: st.DrawFn, builder: GraphBuilder, names: _Names, source: str) -> str:
+    """
+    Adds a discrete input, as one-hot vectors alone or beside other features.
+    """
+    sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple))
+    shape = (BATCH,) if len(sizes) == 1 and draw(st.booleans()) else (BATCH, len(sizes))
+    given = builder.input(names(), DType.INT64, shape)
+    bits = builder.add("one_hot", [given], draw(texts()), sizes=sizes)
+    if draw(st.booleans()):
+        bits = builder.add("flatten", [bits], draw(texts()))
+    if draw(st.booleans()):
+        bits = builder.add("concat", draw(st.permutations([bits, source])), draw(texts()))
+    return bits
+
+
 def _head(draw: st.DrawFn, builder: GraphBuilder, names: _Names, source: str, finite: bool) -> str:
     """
     Adds what makes an action of a network's result, or nothing.
     """
-    kind = draw(st.sampled_from(["none", "softmax", "log_softmax", "argmax", "clip", "rescale"]))
+    kind = draw(st.sampled_from([kind for kind in HEADS if not finite or kind not in ROUNDED]))
     if kind == "none":
         return source
+    features = builder.tensors[source].elements
+    if kind == "quantile_mean":
+        quantiles = draw(st.sampled_from([size for size in range(1, features + 1) if features % size == 0]))
+        return builder.add(kind, [source], draw(texts()), quantiles=quantiles)
+    if kind == "bernoulli_mode":
+        return builder.add(kind, [source], draw(texts()))
+    sizes = draw(st.sampled_from([(), (features,), (1,) * features, (1, features - 1)[: 1 + (features > 1)]]))
+    if kind == "masked":
+        masks = builder.input(names(), DType.BOOL, (BATCH, features))
+        for op, rest in (("log_softmax", []), ("mask", [masks]), ("softmax", []), ("argmax", [])):
+            attributes = {} if op == "mask" else {"sizes": sizes if sum(sizes) == features else ()}
+            source = builder.add(op, [source, *rest], draw(texts()), **attributes)
+        return source
     if kind in ("clip", "rescale"):
-        dtype, features = draw(st.sampled_from([DType.FLOAT32, DType.FLOAT64])), builder.tensors[source].elements
+        dtype = draw(st.sampled_from([DType.FLOAT32, DType.FLOAT64]))
         bounds = [draw(weights((features,), finite)).astype(dtype.numpy) for _ in range(2)]
         return builder.add(kind, [source, *(builder.constant(names(), bound) for bound in bounds)], draw(texts()))
-    return builder.add(kind, [source], draw(texts()), **_attributes(draw, OPS[kind], finite))
+    chosen = {"sizes": sizes} if sum(sizes) == features else {}
+    return builder.add(kind, [source], draw(texts()), **chosen, **_attributes(draw, OPS[kind], finite))
 
 
 @st.composite
@@ -216,23 +271,26 @@ def models(draw: st.DrawFn, *, finite: bool = False, stateful: bool = False) -> 
 
     Args:
         draw: given by Hypothesis.
-        finite: whether weights and parameters of activations are kept finite and tame.
+        finite: whether weights and parameters of activations are kept finite and tame, without ops of `ROUNDED`.
         stateful: whether there may be recurrent states besides, which `evaluate` does not feed.
     """
     builder = GraphBuilder()
     names = _Names(draw, builder)
-    inputs, results = [], []
+    results = []
     for _ in range(draw(st.integers(1, 2))):
-        inputs.append(builder.input(names(), DType.FLOAT32, (BATCH, *draw(st.lists(st.integers(1, 4), max_size=3)))))
-        result = builder.add("flatten", [inputs[-1]], draw(texts()))
+        given = builder.input(names(), DType.FLOAT32, (BATCH, *draw(st.lists(st.integers(1, 4), max_size=3))))
+        result = builder.add("flatten", [given], draw(texts()))
+        if draw(st.booleans()):
+            result = _one_hots(draw, builder, names, result)
         for _ in range(draw(st.integers(0, 3))):
             result = _layer(draw, builder, names, result, finite)
         results.append(_head(draw, builder, names, result, finite))
     # What policies do not have today, and a graph may: other dtypes, constants that nobody reads.
     for dtype in draw(st.lists(st.sampled_from(DType), max_size=2)):
         builder.constant(names(), draw(arrays(dtype, draw(shapes()))))
-        inputs.append(builder.input(names(), dtype, (BATCH, 2, 3)))
-        results.append(builder.add("flatten", [inputs[-1]], draw(texts())))
+        results.append(builder.add("flatten", [builder.input(names(), dtype, (BATCH, 2, 3))], draw(texts())))
+    computed = {name for node in builder.nodes for name in node.outputs}
+    inputs = [name for name, tensor in builder.tensors.items() if tensor.data is None and name not in computed]
     states = []
     if stateful and draw(st.booleans()):
         initial = builder.constant(names(), draw(weights((2,), finite)))
@@ -256,12 +314,20 @@ def models(draw: st.DrawFn, *, finite: bool = False, stateful: bool = False) -> 
 
 def inputs_of(model: Model, batch: int = 3, seed: int = 0) -> dict[str, NDArray[np.generic]]:
     """
-    Random values for the inputs of a model.
+    Random values for the inputs of a model: choices that there are where they are made one-hot vectors.
     """
     rng = np.random.default_rng(seed)
-    found = {}
+    found: dict[str, NDArray[np.generic]] = {}
+    chosen = {node.inputs[0]: node.attributes["sizes"] for node in model.nodes if node.op in ("one_hot", "lookup")}
     for name in model.inputs:
         tensor = model.tensors[name]
         shape = tuple(batch if isinstance(size, str) else size for size in tensor.shape)
-        found[name] = np.asarray(rng.normal(size=shape) * 2).astype(tensor.dtype.numpy)
+        values = rng.normal(size=shape) * 2
+        if name in chosen:
+            sizes = np.reshape(chosen[name], tensor.fixed_shape)
+            found[name] = rng.integers(0, sizes, shape)
+        elif tensor.dtype is DType.BOOL:
+            found[name] = values > 0
+        else:
+            found[name] = np.asarray(values).astype(tensor.dtype.numpy)
     return found

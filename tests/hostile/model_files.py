@@ -138,7 +138,7 @@ CASES: dict[str, Case] = {
     "dtype of the future": Case(change("tensors.1.dtype", 12), "dtype 12 is unknown"),
     "dtype 65535": Case(change("tensors.0.dtype", 65535), "dtype 65535 is unknown"),
     "dtype of a Box": Case(change(f"{BOX}.dtype", 77), "dtype 77 is unknown"),
-    "role of the future": Case(change("outputs.0.role", 4), "role 4 is unknown"),
+    "role of the future": Case(change("outputs.0.role", 5), "role 5 is unknown"),
     "offset not aligned": Case(lambda f: grow(f, offset=32), "byte 32 of the blob, which is not a multiple"),
     "offset at the end": Case(lambda f: grow(f, offset=len(f["blob"]) + 64), "of a blob of"),
     "offset that overflows": Case(lambda f: grow(f, offset=2**64 - 64), "of a blob of"),
