@@ -22,6 +22,14 @@ class NumpyPredictor:
         self.model, self.policy, self.refuse = model, model.policy, refuse
         self.SPEC: dict[str, Any] = {"name": "numpy"}
 
+    def tensor(self, role: str) -> str:
+        """
+        The tensor of the output with this role.
+        """
+        output = self.model.output(role)
+        assert output is not None
+        return output.tensor
+
     def predict(
         self,
         observation: Any,
@@ -32,10 +40,9 @@ class NumpyPredictor:
         action_masks: Any = None,
     ) -> tuple[Any, Any]:
         values, single = self.compute(observation, state, episode_start, action_masks)
-        output = self.model.output("action")
-        assert output is not None
+        name = self.tensor("action")
         with np.errstate(all="ignore"):
-            action = values[output.tensor].astype(self.model.tensors[output.tensor].dtype.numpy)
+            action = values[name].astype(self.model.tensors[name].dtype.numpy)
         action = action.reshape(len(action), *shape_of(self.policy.action_space))
         return (np.asarray(action[0]) if single else action), self.next_state(values)
 
@@ -59,10 +66,8 @@ class NumpyPredictor:
 
     def named(self, role: str, observation: Any, state: Any, episode_start: Any) -> Any:
         values, single = self.compute(observation, state, episode_start, None)
-        output = self.model.output(role)
-        assert output is not None
         with np.errstate(all="ignore"):
-            result = values[output.tensor].astype(np.float32)
+            result = values[self.tensor(role)].astype(np.float32)
         return result[0] if single else result
 
     def layers(self, observation: Any, state: Any = None, episode_start: Any = None, action_masks: Any = None) -> Any:

@@ -79,17 +79,14 @@ class AnswersListsOfStates(NumpyPredictor):
 
 
 class SharesEpisodes(NumpyPredictor):
-    only = None
-
     def Episode(self):  # noqa: N802
-        self.only = self.only or Episode(self)
-        return self.only
+        return vars(self).setdefault("only", Episode(self))
 
 
 class NeverResets(NumpyPredictor):
     def Episode(self):  # noqa: N802
         episode = super().Episode()
-        episode.reset = lambda: None
+        vars(episode)["reset"] = lambda: None
         return episode
 
 
@@ -183,7 +180,7 @@ def test_the_first_wrong_layer_is_found_behind_masks_and_states():
         def evaluate(self, inputs):
             values = super().evaluate(inputs)
             values[self.layer] = values[self.layer] + 1
-            chosen = self.model.output("scores").tensor
+            chosen = self.tensor("scores")
             values[chosen] = values[chosen] + np.arange(values[chosen].shape[1])
             return values
 
@@ -191,6 +188,15 @@ def test_the_first_wrong_layer_is_found_behind_masks_and_states():
         Wrong.layer = layer
         with pytest.raises(VerificationError, match=rf"first layer that differs: '{layer}' \({op}\)"):
             verified(model, Wrong)
+
+
+def weights(model, name):
+    """
+    The values of a constant, to be changed in place.
+    """
+    data = model.tensors[name].data
+    assert data is not None
+    return data
 
 
 def test_near_ties_may_go_either_way_choice_by_choice():
@@ -201,24 +207,24 @@ def test_near_ties_may_go_either_way_choice_by_choice():
 
         def evaluate(self, inputs):
             values = super().evaluate(inputs)
-            scores = values[self.model.output("scores").tensor]
+            scores = values[self.tensor("scores")]
             parts = [scores[:, first : first + 3][:, ::-1] for first in (0, 3)]
-            values[self.model.output("action").tensor] = np.stack([2 - part.argmax(axis=1) for part in parts], axis=1)
+            values[self.tensor("action")] = np.stack([2 - part.argmax(axis=1) for part in parts], axis=1)
             return values
 
     model = policies.observing(policies.WIDE, MultiDiscrete((3, 3)))
     for name in ("action_net.weight", "action_net.bias"):
-        data = model.tensors[name].data
+        data = weights(model, name)
         data[5] = data[4]
     found = verified(model, OtherWay)
     assert 0 < found.near_ties < found.observations
-    data = model.tensors["action_net.bias"].data
+    data = weights(model, "action_net.bias")
     data[5] = data[4] - np.float32(1e-3)
 
     class Wrong(OtherWay):
         def evaluate(self, inputs):
             values = super().evaluate(inputs)
-            action = values[self.model.output("action").tensor]
+            action = values[self.tensor("action")]
             action[:, 1] = np.where(action[:, 1] == 1, 2, action[:, 1])
             return values
 

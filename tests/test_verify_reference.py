@@ -146,6 +146,7 @@ def test_yes_or_no_is_a_choice_between_the_logit_and_zero():
     model = policies.observing(policies.WIDE, MultiBinary((5,)))
     cases = finite_cases(model, 50, 1)
     choices = answers(model, cases, 0).choices
+    assert choices is not None
     assert choices.sizes == (2,) * 5
     assert choices.acceptable(choices.chosen).all()
     other = choices.chosen.copy()
@@ -162,9 +163,11 @@ def test_what_a_mask_forbids_is_never_a_tie():
     cases = cases.replaced(action_masks=np.repeat(np.eye(1, 6, 3, dtype=bool), len(cases), axis=0))
     expected = answers(model, cases, 0)
     assert set(expected.actions.tolist()) == {3}
+    assert expected.choices is not None
     assert not expected.choices.acceptable(np.full(len(cases), 2)).any()
     nothing = answers(model, cases.replaced(action_masks=np.zeros((len(cases), 6), bool)), 0)
     assert set(nothing.actions.tolist()) == {0}
+    assert nothing.choices is not None
     assert not nothing.choices.acceptable(np.full(len(cases), 2)).any()
 
 

@@ -2,7 +2,7 @@
 How a predictor is asked: from rows of inputs to the arguments of its functions, as a user would write them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,24 +22,28 @@ class Predictor(Protocol):
 
     SPEC: dict[str, Any]
 
-    def predict(self, observation: Any, /, **others: Any) -> tuple[Any, Any]:
+    @property
+    def predict(self) -> Callable[..., tuple[Any, Any]]:
         """
-        The action, in SB3's shape and dtype, and the recurrent state.
-        """
-
-    def act(self, observation: Any, /, **others: Any) -> Any:
-        """
-        The action for one observation; of a recurrent policy, with the state.
+        Gives the action, in SB3's shape and dtype, and the recurrent state.
         """
 
-    def scores(self, observation: Any, /, **others: Any) -> Any:
+    @property
+    def act(self) -> Callable[..., Any]:
         """
-        What the action is chosen from.
+        Gives the action for one observation; of a recurrent policy, with the state.
         """
 
-    def layers(self, observation: Any, /, **others: Any) -> dict[str, Any]:
+    @property
+    def scores(self) -> Callable[..., Any]:
         """
-        Every value that is computed on the way, by the tensor's name.
+        Gives what the action is chosen from.
+        """
+
+    @property
+    def layers(self) -> Callable[..., dict[str, Any]]:
+        """
+        Gives every value that is computed on the way, by the tensor's name.
         """
 
 
