@@ -14,19 +14,44 @@ import argparse
 import difflib
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from compiler.cli.choices import documentation, flag  # noqa: E402
-from compiler.frontends.sb3.families import FAMILIES  # noqa: E402
+from compiler.frontends.sb3 import recurrent  # noqa: E402
+from compiler.frontends.sb3.activations import RULES  # noqa: E402
+from compiler.frontends.sb3.description import COMBINED, COMMON_ARGUMENTS, FLATTEN, NATURE, Family  # noqa: E402
+from compiler.frontends.sb3.extractors import space_findings  # noqa: E402
+from compiler.frontends.sb3.families import FAMILIES, LINEAR_ARS, POLICIES  # noqa: E402
+from compiler.ir import Box, Dict, Discrete, DType, MultiBinary, MultiDiscrete, Space  # noqa: E402
 from compiler.ops import OPS  # noqa: E402
 
 BLOCK = re.compile(r"(?P<start><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end of generated -->)", re.DOTALL)
 START = re.compile(r"<!-- generated: [\w-]+ -->")
 ACCEPT = "to accept: nox -s docs -- --write"
+
+WIDTH = 120
+EXTRACTORS = {FLATTEN: "Mlp", NATURE: "Cnn", COMBINED: "MultiInput"}
+"""What SB3's short names of policies say of the features extractor."""
+NOT_KEYWORDS = {"observation_space", "action_space", "lr_schedule", "device"}
+"""Arguments of policies that SB3 itself gives, so that they never are in policy_kwargs."""
+OBSERVATIONS: dict[str, Space] = {
+    "Box": Box(DType.FLOAT32, np.zeros(4, np.float32), np.ones(4, np.float32)),
+    "images (Box of three dimensions)": Box(
+        DType.UINT8, np.zeros((3, 36, 36), np.uint8), np.full((3, 36, 36), 255, np.uint8)
+    ),
+    "Discrete": Discrete(2),
+    "MultiDiscrete": MultiDiscrete((2, 3)),
+    "MultiBinary": MultiBinary((2,)),
+    "Dict of all these": Dict((("key", Discrete(2)),)),
+}
+"""An example of each kind of observation space."""
 
 
 def table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -58,18 +83,86 @@ def options_table() -> str:
     return table(("option", "meaning"), ((f"`{flag(name)}`", text) for name, text in documentation().items()))
 
 
+def alias(path: str) -> str:
+    """
+    What users of SB3 call a policy class: `CnnPolicy`.
+    """
+    policy = POLICIES[path]
+    kind = "Linear" if path == LINEAR_ARS else EXTRACTORS[policy.extractor]
+    return f"{kind}{'Lstm' if policy.family is recurrent.FAMILY else ''}Policy"
+
+
+def families() -> dict[Family, list[str]]:
+    """
+    The policy classes of every family.
+    """
+    found: dict[Family, list[str]] = {}
+    for path, family in FAMILIES.items():
+        found.setdefault(family, []).append(path)
+    return found
+
+
 def policies_table() -> str:
     """
-    Every policy class that the SB3 frontend reads.
+    Every algorithm with the policies and action spaces that the SB3 frontend reads.
     """
-    rows = [(", ".join(family.algorithms), f"`{path.rpartition('.')[2]}`") for path, family in FAMILIES.items()]
-    return table(("algorithms", "policy class"), rows)
+    rows = []
+    for family, paths in families().items():
+        takes = ["action masks"] * family.masked + ["a recurrent state"] * (family is recurrent.FAMILY)
+        actions = ", ".join(kind.__name__ for kind in family.action_spaces)
+        rows.append((", ".join(family.algorithms), ticked(map(alias, paths)), actions, ", ".join(takes)))
+    return table(("algorithms", "policies", "actions", "`predict` takes besides"), rows)
+
+
+def observations_table() -> str:
+    """
+    Every features extractor with the observation spaces that it takes.
+    """
+    rows = []
+    for extractor in EXTRACTORS:
+        names = dict.fromkeys(alias(path) for path, policy in POLICIES.items() if policy.extractor == extractor)
+        taken = [name for name, space in OBSERVATIONS.items() if not list(space_findings(extractor, space))]
+        rows.append((f"`{extractor}`", ticked(names), ", ".join(taken)))
+    return table(("features extractor", "default of", "observations"), rows)
+
+
+def arguments_table() -> str:
+    """
+    Every argument of policies that may stand in policy_kwargs, with the algorithms whose policies have it.
+    """
+    common = [name for name in COMMON_ARGUMENTS if name not in NOT_KEYWORDS]
+    algorithms: dict[str, list[str]] = {}
+    for family in families():
+        for name in sorted(family.arguments):
+            algorithms.setdefault(name, []).extend(family.algorithms)
+    together: dict[str, list[str]] = {}
+    for name, having in algorithms.items():
+        together.setdefault(", ".join(having), []).append(name)
+    rows = [(ticked(common), "all"), *((ticked(names), having) for having, names in together.items())]
+    return table(("arguments", "algorithms"), rows)
+
+
+def activations_list() -> str:
+    """
+    Every activation, as torch.nn calls it.
+    """
+    return textwrap.fill(ticked(RULES), WIDTH) + "\n"
+
+
+def ticked(names: Iterable[str]) -> str:
+    """
+    Names as code.
+    """
+    return ", ".join(f"`{name}`" for name in names)
 
 
 GENERATORS: dict[str, Callable[[], str]] = {
     "ops": ops_table,
     "options": options_table,
     "policies": policies_table,
+    "observations": observations_table,
+    "arguments": arguments_table,
+    "activations": activations_list,
 }
 
 
