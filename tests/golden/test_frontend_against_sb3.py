@@ -41,6 +41,7 @@ def test_the_model_answers_as_sb3_does(name, tmp_path):
     for output, value in others.items():
         assert_same_output(output, value, wanted[output], seen)
     assert_same_states(model, values, expected, seen)
+    assert_drawn_as_by_sb3(name, agent, model.policy.sampling)
 
 
 def assert_same_output(name, actual, expected, seen):
@@ -69,10 +70,10 @@ def assert_same_states(model, values, expected, seen):
         assert (initial.shape, initial.data.any()) == (wanted.shape[1:], False)
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_the_model_says_how_sb3_draws(name, tmp_path):
-    agent = make(name)
-    sampling = model_of(save(name, tmp_path)).policy.sampling
+def assert_drawn_as_by_sb3(name, agent, sampling):
+    """
+    How a model says that it draws is how the agent does.
+    """
     if isinstance(agent, TD3 | ARS):
         assert sampling is None
     elif isinstance(agent, DQN | QRDQN):
