@@ -110,13 +110,13 @@ class Sketch:
         )
 
 
-def observing(space: Space, action: Space | None = None) -> Model:
+def observing(space: Space, action: Space | None = None, activation: str = "tanh") -> Model:
     """
     A policy that sees a space: two layers, and the head of its action space, one of three choices if none is given.
     """
     sketch = Sketch()
     action = action or Discrete(3)
-    latent = sketch.graph.add("tanh", [sketch.linear(sketch.observed(space), "pi", 8)], "pi.tanh")
+    latent = sketch.graph.add(activation, [sketch.linear(sketch.observed(space), "pi", 8)], "pi.tanh")
     value = sketch.linear(latent, "value_net", 1)
     match action:
         case Discrete(n=n):

@@ -100,6 +100,19 @@ def test_deviations_are_compared(name):
         verified(name, lambda found: {**found, "std": found["std"] * 1.01})
 
 
+def test_deviations_whose_squares_overflow_are_not_compared():
+    unbounded = policies.observing(policies.WIDE, policies.NARROW, "relu")
+    model = with_sampling(unbounded, "state_dependent", noise_std=NOISE)
+
+    class Narrow(StateDependent):
+        def distribution(self, observation):
+            found = super().distribution(observation)
+            with np.errstate(over="ignore"):
+                return {**found, "std": np.sqrt(found["std"].astype(np.float32) ** 2)}
+
+    assert verify(model, model, Narrow(model), BuildOptions(verify_observations=50)).observations >= 50
+
+
 def test_masks_count_in_probabilities():
     model, _ = CASES["masked"]
 

@@ -11,7 +11,7 @@ from compiler.ir import ACTION_MASKS, Model
 from compiler.ops import Array
 from compiler.ops.choices import MASKED, segments
 from compiler.ops.elementwise import sigmoid
-from compiler.tolerances import SCORE_RELATIVE
+from compiler.tolerances import LARGEST_COMPARED, SCORE_RELATIVE
 from compiler.verify.answers import Answers, Expected
 from compiler.verify.asking import Predictor, batch_of, show, shown, single_of
 from compiler.verify.cases import Cases, choice_sizes, policy_of
@@ -112,10 +112,14 @@ def _deviations(source: Model, expected: Answers) -> Expected:
 def _noise(source: Model, expected: Answers) -> Expected:
     """
     gSDE: the noise is a matrix times the latent features, and so its deviations are the lengths of vectors.
+
+    Where the squares are too large for float32, SB3 itself has infinite ones: anything will do.
     """
     latent, matrix = expected.others["latent"], _constant(source, "noise_std")
     assert matrix is not None
     with np.errstate(all="ignore"):
         values = np.sqrt(latent.values**2 @ matrix**2 + VARIANCE)
         slack = np.sqrt(latent.slack**2 @ matrix**2)
+        squares = np.maximum(np.abs(latent.values).max(axis=1, keepdims=True), values) ** 2
+        slack = np.where(squares > LARGEST_COMPARED, np.inf, slack)
     return Expected(values, np.maximum(np.abs(values), 1e-3), slack, SCORE_RELATIVE)
