@@ -9,9 +9,10 @@ from functools import cache
 import jinja2
 
 from compiler.codegen.calls import ARRANGING
+from compiler.codegen.expressions import activated, plus, steps, times
 from compiler.codegen.inputs import KINDS, input_names
 from compiler.codegen.interface import interface_of
-from compiler.codegen.kernels import activated, function_names, layer_view, plus, steps, template_name, times
+from compiler.codegen.kernels import function_names, layer_view, template_name
 from compiler.codegen.naming import kernel_names
 from compiler.codegen.predictor import PredictorView, predictor_view
 from compiler.codegen.source import define, import_order

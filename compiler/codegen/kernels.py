@@ -8,7 +8,7 @@ from functools import cache
 
 from compiler.codegen.choices import ChoicesView, LookupView, groups_of
 from compiler.codegen.dense import ColumnsView, RowsView
-from compiler.codegen.expressions import activated, number, plus, steps, times
+from compiler.codegen.expressions import number
 from compiler.codegen.features import (
     BoundedView,
     ConcatView,
@@ -28,8 +28,6 @@ from compiler.ops.choices import MASKED
 from compiler.ops.dense import COLUMNS
 from compiler.ops.heads import LARGEST_EVEN_LOGIT
 from compiler.resources import resource
-
-__all__ = ["activated", "function_names", "layer_view", "number", "plus", "steps", "template_name", "times"]
 
 
 def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from compiler.ir import DType
+from compiler.ir import Attribute, DType
 from compiler.options import LANES
 from tests.generated_code.harness import Array, Case, Kernels, kernels, right
 
@@ -36,7 +36,8 @@ def cases() -> Iterator[Case]:
         yield Case("quantile_mean", [(FLOAT, (7 * width,))], {"quantiles": 7})
         yield Case("quantile_mean", [(FLOAT, (width,))], {"quantiles": 1})
         yield Case("lookup", [(INDEX, ()), normal(9, width), normal(width)], {"sizes": (9,)})
-        table, attributes = normal(24, width), {"sizes": (1, 3, 20), "activation": "tanh"}
+        table = normal(24, width)
+        attributes: dict[str, Attribute] = {"sizes": (1, 3, 20), "activation": "tanh"}
         yield Case("lookup", [(INDEX, (3,)), table, (FLOAT, (width,))], attributes)
     yield Case("normalize", [(DOUBLE, (2, 3)), RNG.normal(size=(2, 3)), np.ones((2, 3))], {"clip": 10.0})
     yield Case("concat", [(FLOAT, (16,))])
@@ -66,7 +67,7 @@ def inputs_of(case: Case, rng: np.random.Generator, batch: int) -> list[Array]:
             continue
         dtype, shape = given
         if dtype is INDEX:
-            sizes = case.attributes["sizes"]
+            sizes = np.asarray(case.attributes["sizes"], np.int64)
             found.append(rng.integers(0, sizes, (batch, len(sizes))).reshape(batch, *shape))
         elif dtype is BIT:
             found.append(rng.integers(0, 2, (batch, *shape)).astype(bool))
