@@ -162,7 +162,7 @@ def table_of(results: Sequence[Result]) -> Table:
     """
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("file", "algorithm", "observation", "action", "options"):
-        table.add_column(heading, overflow="ellipsis", max_width=36, no_wrap=heading in ("file", "algorithm", "action"))
+        table.add_column(heading, overflow="ellipsis", max_width=40, no_wrap=True)
     for heading in ("observations", "worst difference", "SB3 µs", "predictor µs"):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
