@@ -183,6 +183,25 @@ def test_the_examples_run_and_print_what_the_page_shows(elsewhere, title):
             run_console(block)
 
 
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+        name, _, title = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not title or title in titles(target), link
+
+
+def titles(page: Path) -> list[str]:
+    """
+    The titles of a page as GitHub makes them the ends of links.
+    """
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in found]
+
+
 def test_every_block_of_the_page_is_run_or_compared():
     assert {block.language for blocks in EXAMPLES.values() for block in blocks} == {"python", "text", "console"}
 
