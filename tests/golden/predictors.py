@@ -6,14 +6,17 @@ seconds.
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium.spaces import Dict, Discrete
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3.common.preprocessing import is_image_space
 
-import compiler
+from compiler.options import BuildOptions
+from compiler.pipeline import load_model, run_passes
+from compiler.verify import Predictor, verify
+from tests import models
 from tests.golden.agents import flat, make, observations_for, save
 from tests.golden.compare import assert_same_actions, assert_same_scores
 from tests.golden.expected import Given, expected_of, given_for, length
@@ -29,9 +32,18 @@ def check_predictor(name: str, folder: Path) -> None:
     """
     Builds the predictor of a recipe and asks it for batches of all sizes, single observations, and episodes.
     """
-    agent = make(name)
-    build = compiler.build(save(name, folder), out=folder, name=f"golden_{name}", verify_observations=VERIFIED)
-    predictor = build.load()
+    path, options = save(name, folder), BuildOptions(verify_observations=VERIFIED)
+    model = load_model(path, options)
+    # What a build does, without importing and compiling a second time what it has placed.
+    with models.predictor(folder / f"golden_{name}", model, options) as predictor:
+        verify(model, run_passes(model, options), cast(Predictor, predictor), options)
+        check_answers(make(name), predictor)
+
+
+def check_answers(agent: Any, predictor: Any) -> None:
+    """
+    Compares a predictor with its agent in every way that there is to ask it.
+    """
     given = given_for(agent, observations_for(agent.observation_space))
     check_batch(agent, predictor, given)
     for size in BATCHES:

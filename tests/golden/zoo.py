@@ -15,19 +15,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
 
-import compiler
 from compiler import PolicycError
 from compiler.compare_source import compare_agent
 from compiler.compare_source.agent import Agent, loaded
 from compiler.ir import Box, Dict, Discrete, Model, MultiBinary, Space
+from compiler.options import BuildOptions
+from compiler.pipeline import load_model, run_passes
 from compiler.report import median
+from compiler.verify import Predictor, verify
 from compiler.verify.asking import Question, single_of
 from compiler.verify.cases import finite_cases, policy_of
+from tests import models
 
 OBSERVATIONS = 1000
 SEED = 7
@@ -81,10 +84,13 @@ def examine(path: Path, name: str) -> Result:
     statistics = statistics_of(path)
     try:
         with tempfile.TemporaryDirectory(prefix="policyc-zoo-") as folder:
-            vecnormalize = None if statistics is None else str(statistics)
-            build = compiler.build(path, out=folder, name="agent", vecnormalize=vecnormalize)
-            with loaded(path, statistics, trust=True) as agent:
-                return _compared(build.source_model, build.load(), agent, name, statistics is not None)
+            options = BuildOptions(vecnormalize=None if statistics is None else str(statistics))
+            model = load_model(path, options)
+            # What a build does, without importing and compiling a second time what it has placed.
+            with models.predictor(Path(folder) / "agent", model, options) as predictor:
+                verify(model, run_passes(model, options), cast(Predictor, predictor), options)
+                with loaded(path, statistics, trust=True) as agent:
+                    return _compared(model, predictor, agent, name, statistics is not None)
     except PolicycError as error:
         return Result(name, failure=str(error))
     except Exception as error:
