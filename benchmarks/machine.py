@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("numpy", "numba", "llvmlite", "stable_baselines3", "torch", "onnxruntime", "openvino")
+PACKAGES = ("numpy", "numba", "llvmlite", "stable_baselines3", "sb3_contrib", "torch", "onnxruntime", "openvino")
 
 
 def machine() -> dict[str, str]:

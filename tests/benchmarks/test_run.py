@@ -29,6 +29,16 @@ def test_a_quick_run_of_one_table(tmp_path, capsys):
     assert 1e-8 < kernel["seconds"] < 1e-4
 
 
+@pytest.mark.slow
+def test_everybody_gives_the_agents_actions(capsys):
+    pytest.importorskip("sb3_contrib")
+    assert main(["--quick", "--only", "masked", "--only", "recurrent"]) == 0
+    text = capsys.readouterr().out
+    assert "DISAGREES" not in text
+    for who in ("policyc Episode().act", "RecurrentPPO.predict", "policyc predict", "MaskablePPO.predict"):
+        assert f"| {who} " in text
+
+
 def test_a_table_that_can_not_be_made_here(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "stable_baselines3", None)
     (table,) = tables_of("actor", Bench(tmp_path), quick=True)
