@@ -5,11 +5,16 @@ Where each value of the graph stands while a predictor computes.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from compiler.errors import UnsupportedError
 from compiler.ir import DType, Model, Node
 from compiler.ops import OPS
 
 WORDS = {DType.BOOL: 1, DType.FLOAT32: 1, DType.FLOAT64: 2, DType.INT64: 1}
 """float32 words that one element takes. Masks are kept as 0 and 1, indices as float32, exact up to 2 ** 24."""
+
+
+MOST_WORDS = 1 << 28
+"""float32 of workspace, 1 GiB, beyond which a model is refused: a file of a few bytes can ask for any padding."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,19 @@ class MemoryPlan:
 def plan_memory(model: Model, lanes: int) -> MemoryPlan:
     """
     Slots for inputs, states and all results, each beginning on a whole register and padded to whole registers.
+
+    Raises:
+        UnsupportedError: the values on the way take more memory than any policy needs.
     """
+    plan = _plan(model, lanes)
+    room = plan.words + plan.block_words * lanes
+    if room > MOST_WORDS:
+        found = f"a predictor of it needs {room:,} float32 of workspace; at most {MOST_WORDS:,} are given"
+        raise UnsupportedError(model.origin.file, found)
+    return plan
+
+
+def _plan(model: Model, lanes: int) -> MemoryPlan:
     images = _images(model)
     given = [*model.inputs, *(state.input for state in model.states)]
     slots, words = _place(model, lanes, {*given, *(node.outputs[0] for node in model.nodes)})

@@ -5,7 +5,9 @@ No two values that live at once share a place, and every register has room.
 import numpy as np
 import pytest
 
+from compiler.codegen import memory
 from compiler.codegen.memory import WORDS, plan_memory
+from compiler.errors import UnsupportedError
 from compiler.ir import DType
 from compiler.options import LANES, BuildOptions
 from compiler.pipeline import run_passes
@@ -55,3 +57,11 @@ def test_every_value_has_room_of_its_own(model, lanes):
     computed = {*model.inputs, *(name for node in model.nodes for name in node.outputs)}
     assert plan.slots.keys() == computed
     assert plan.words % WORDS[DType.FLOAT64] == 0
+
+
+def test_more_memory_than_any_policy_needs_is_refused(monkeypatch):
+    model = run_passes(policy((300,), (1, 300), 15), BuildOptions())
+    plan = plan_memory(model, 16)
+    monkeypatch.setattr(memory, "MOST_WORDS", plan.words + plan.block_words * 16 - 1)
+    with pytest.raises(UnsupportedError, match="float32 of workspace"):
+        plan_memory(model, 16)
