@@ -13,6 +13,8 @@ TILE = 8
 """Outputs that a block kernel computes at once, each in a register."""
 WIDE_TILE = 16
 """The same with the registers of AVX-512: each value of the observations is loaded half as often."""
+SPARSE = 1 << 20
+"""Weights from which on those of inputs that are zero are not even read: memory is what such a layer waits for."""
 LARGE = 1 << 16
 """Weights from which on a block kernel is unrolled: for fewer it is not worth the time to compile."""
 
@@ -26,6 +28,8 @@ class ColumnsView(LayerView):
     outputs: int = 0
     blocks: int = 0
     width: int = 0
+    skips: bool = False
+    """Whether the kernel for one observation passes over inputs that are zero."""
 
     @property
     def inputs(self) -> int:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from functools import cache
 
+import numpy as np
+
 from compiler.codegen.choices import ChoicesView, LookupView, groups_of
-from compiler.codegen.dense import ColumnsView, RowsView
+from compiler.codegen.dense import SPARSE, ColumnsView, RowsView
 from compiler.codegen.expressions import number
 from compiler.codegen.features import (
     BoundedView,
@@ -100,8 +102,21 @@ def _title(model: Model, node: Node) -> str:
 def _dense(model: Model, node: Node, common: Common) -> LayerView:
     outputs, weight = _outputs(model, node), model.tensors[node.inputs[1]].fixed_shape
     if node.attributes["layout"] == COLUMNS:
-        return ColumnsView(*common, outputs=outputs, blocks=weight[0], width=weight[2])
+        skips = _worth_skipping(model, node)
+        return ColumnsView(*common, outputs=outputs, blocks=weight[0], width=weight[2], skips=skips)
     return RowsView(*common, outputs=outputs)
+
+
+def _worth_skipping(model: Model, node: Node) -> bool:
+    """
+    Whether a large layer gets many zeros, from a ReLU, and may leave their products out: these are zero, all of them.
+    """
+    weight, before = model.tensors[node.inputs[1]], model.producer(node.inputs[0])
+    while before is not None and before.op == "flatten":
+        before = model.producer(before.inputs[0])
+    if before is None or "relu" not in (before.op, before.attributes.get("activation")):
+        return False
+    return weight.data is not None and weight.elements >= SPARSE and bool(np.isfinite(weight.data).all())
 
 
 def _lookup(model: Model, node: Node, common: Common) -> LayerView:

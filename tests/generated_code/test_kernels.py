@@ -6,20 +6,21 @@ import importlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from compiler.ir import BATCH, Box, Discrete, DType, Model, Output
+from compiler.ir import BATCH, Box, Discrete, DType, Model, Output, Tensor
 from compiler.loading import imported
 from compiler.ops import OPS
 from compiler.ops.builder import GraphBuilder
 from compiler.ops.reference import evaluate
 from compiler.options import LANES, BuildOptions
 from compiler.pipeline import run_passes
-from tests.models import observations, policy, predictor, write
+from tests.models import observations, policy, predictor, sources, write
 
 Activation = Any
 
@@ -217,6 +218,35 @@ def test_every_pair_of_sizes_in_plain_python(sizes, lanes, tmp_path):
     source = policy((sizes[0],), sizes[1:-1], sizes[-1], activations="tanh", head="clip", bounds=np.float64, seed=lanes)
     for case in built(tmp_path / "plain", source, lanes=lanes, plain=True):
         check_from_poison(case, observations(source, max(1, lanes - 1)))
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_zeros_are_passed_over(lanes, tmp_path, monkeypatch):
+    monkeypatch.setattr("compiler.codegen.kernels.SPARSE", 0)
+    source = policy((5,), (35, 18, 50), 3, activations=["relu", "tanh", "relu"], head="clip", seed=lanes)
+    for case in built(tmp_path / "plain", source, lanes=lanes, plain=True):
+        written = Path(importable(case)[0].__file__ or "").read_text()
+        # Not what comes from an observation or from tanh, and no dot products.
+        columns = [node.attributes["layout"] == "columns" for node in case.model.nodes if node.op == "dense"]
+        assert written.count("if value != 0:") > 0
+        assert ("value" in layer_of(written, "layer_1"), "value" in layer_of(written, "layer_2")) == (columns[1], False)
+        check_from_poison(case, observations(source, max(1, lanes - 1)))
+
+
+@pytest.mark.parametrize(("weight", "skips"), [(1.0, True), (np.inf, False), (np.nan, False)])
+def test_zeros_meet_weights_that_are_not_finite(weight, skips, monkeypatch):
+    monkeypatch.setattr("compiler.codegen.kernels.SPARSE", 0)
+    source = policy((5,), (35, 50), 3, activations=["relu", ""])
+    changed = np.array(source.tensors["1:layer.1.weight"].data)
+    changed[3, 4] = weight
+    tensors = {**source.tensors, "1:layer.1.weight": Tensor.constant("1:layer.1.weight", changed)}
+    options = BuildOptions(nonfinite="propagate", allow_nonfinite_weights=True)
+    written = sources(source.with_graph(source.nodes, tensors), options)["kernels.py"]
+    assert ("if value != 0:" in str(written)) == skips
+
+
+def layer_of(text: str, name: str) -> str:
+    return text.split(f"def {name}(")[1].split("def ")[0]
 
 
 def check_from_poison(case: Built, rows: np.ndarray) -> None:
