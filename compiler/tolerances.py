@@ -30,5 +30,8 @@ observation is ill-conditioned (a difference of huge numbers decides the sign of
 PyTorch's included, gives the float64 answer.
 """
 
+LONG_SUM = 256
+"""Products in a sum from which on `SENSITIVITY` grows, with the square root of their number: so does rounding."""
+
 WIDEST_RANGE = 1e6
 """Bounds of a space beyond this say that there is none (CartPole's velocities are bounded by float32's largest)."""

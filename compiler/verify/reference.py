@@ -2,6 +2,7 @@
 The reference: every value of a model in float64, and how well float32 can know it.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,14 @@ import numpy as np
 from compiler.ir import EPISODE_STARTS, Model, Node, Tensor
 from compiler.ops import OPS, Array
 from compiler.ops.reference import evaluate
-from compiler.tolerances import LARGEST_COMPARED, PERTURBATION, SCORE_FLOOR, SCORE_RELATIVE, SENSITIVITY
+from compiler.tolerances import (
+    LARGEST_COMPARED,
+    LONG_SUM,
+    PERTURBATION,
+    SCORE_FLOOR,
+    SCORE_RELATIVE,
+    SENSITIVITY,
+)
 from compiler.verify.cases import Cases
 
 PAIRS = 2
@@ -96,6 +104,7 @@ def known(model: Model, inputs: Inputs, seed: int, keep: Iterable[str] | None = 
         fits.append(_representable(model, found))
     values = {name: np.concatenate([piece[name] for piece in pieces]) for name in names}
     slack = {name: np.zeros(value.shape) for name, value in values.items()}
+    sensitivity = _sensitivity(model)
     for pair in range(PAIRS):
         for sign in (1, -1):
             rng = np.random.default_rng([seed, pair])
@@ -104,11 +113,27 @@ def known(model: Model, inputs: Inputs, seed: int, keep: Iterable[str] | None = 
             moved = {name: array if name in exact else _perturbed(array, rng, sign) for name, array in inputs.items()}
             first = 0
             for found in walk(changed, moved):
-                first = _widen(slack, values, found, first)
+                first = _widen(slack, values, found, first, sensitivity)
     return Known(values, slack, np.concatenate(fits))
 
 
-def _widen(slack: dict[str, Array], values: dict[str, Array], found: dict[str, Array], first: int) -> int:
+def _sensitivity(model: Model) -> float:
+    """
+    How much more than a perturbation rounding may change a result.
+
+    A perturbation of n products changes their sum by about sqrt(n) times what it changes one of them; rounding each of n
+    partial sums, which themselves grow, by up to n times.
+    """
+    longest = 1.0
+    for node in model.nodes:
+        products = OPS[node.op].multiply_adds([model.tensors[name] for name in node.inputs], node.attributes)
+        longest = max(longest, products / model.tensors[node.outputs[0]].elements)
+    return SENSITIVITY * max(1.0, math.sqrt(longest / LONG_SUM))
+
+
+def _widen(
+    slack: dict[str, Array], values: dict[str, Array], found: dict[str, Array], first: int, sensitivity: float
+) -> int:
     """
     Lets the slack of some rows be what the perturbation has changed there; returns the row after them.
     """
@@ -117,7 +142,7 @@ def _widen(slack: dict[str, Array], values: dict[str, Array], found: dict[str, A
         for name, value in values.items():
             last = first + len(found[name])
             change = np.abs(found[name].astype(np.float64) - value[first:last])
-            widened = np.where(np.isfinite(change), SENSITIVITY * change, 0)
+            widened = np.where(np.isfinite(change), sensitivity * change, 0)
             slack[name][first:last] = np.maximum(slack[name][first:last], widened)
     return last
 
