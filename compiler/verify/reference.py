@@ -121,8 +121,8 @@ def _sensitivity(model: Model) -> float:
     """
     How much more than a perturbation rounding may change a result.
 
-    A perturbation of n products changes their sum by about sqrt(n) times what it changes one of them; rounding each of n
-    partial sums, which themselves grow, by up to n times.
+    A perturbation of n products changes their sum by about sqrt(n) times what it changes one of them; rounding each of
+    n partial sums, which themselves grow, by up to n times.
     """
     longest = 1.0
     for node in model.nodes:
