@@ -30,7 +30,7 @@ observation is ill-conditioned (a difference of huge numbers decides the sign of
 PyTorch's included, gives the float64 answer.
 """
 
-LONG_SUM = 256
+LONG_SUM = 64
 """Products in a sum from which on `SENSITIVITY` grows, with the square root of their number: so does rounding."""
 
 WIDEST_RANGE = 1e6
