@@ -21,7 +21,7 @@ from compiler.tolerances import (
 )
 from compiler.verify.cases import Cases
 
-PAIRS = 2
+PAIRS = 4
 """Perturbations come in pairs of opposite sign: where rounding can flip the sign of a unit, one of the two does."""
 
 CHUNK = 2**22
