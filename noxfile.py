@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.resolve()
 CHECKPOINT_SUFFIXES = {".zip", ".pth"}
 
 # What a bare policy.pth does not say about itself.
-BUILD_OPTIONS = {"cartpole_policy.pth": ("--activation", "Tanh", "--action-kind", "discrete")}
+BUILD_OPTIONS = {"cartpole_policy.pth": ("--activation", "Tanh", "--action-kind", "discrete", "--no-masked")}
 
 # What pip installs into each environment, call by call. torch goes first and alone: whichever build of that version
 # the machine's package source has (CPU, CUDA) is then there before anything that depends on it.

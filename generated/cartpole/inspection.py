@@ -2,11 +2,13 @@
 What every layer computes for one observation, to find where two models part. Imported when first asked for.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .jit import entry
-from .kernels import WEIGHTS, WORKSPACE, policy
+from .kernels import WEIGHTS, WORKSPACE, at, policy
 from .lowering import BUFFER, NUMBER
 from .simd import address, pointer
 
@@ -20,18 +22,24 @@ LAYERS: tuple[tuple[str, int, int, str], ...] = (
 
 
 @entry(BUFFER, NUMBER, BUFFER)
-def fill(observation: NDArray[np.float32], weights: int, work: NDArray[np.float32]) -> int:
+def fill(
+    observation: NDArray[np.float32],
+    weights: int,
+    work: NDArray[np.float32],
+) -> int:
     """
     Leaves everything that is computed for one observation in the workspace; 0.
     """
-    policy(address(observation), pointer(weights, WEIGHTS), address(work))
+    arrays = (address(observation),)
+    policy(at(0, 1, arrays), pointer(weights, WEIGHTS), address(work))
     return 0
 
 
-def layers(observation: NDArray[np.float32], weights: int) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:
+def layers(*arguments: Any) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:
     """
-    The value of every layer, by its name, for one observation of 4 float32.
+    The value of every layer, by its name, for one observation: the arrays of `fill` and the address of the weights.
     """
     work = np.zeros(WORKSPACE, np.float32)
-    fill(observation, weights, work)
+    given: list[Any] = [*arguments, work]
+    fill(*given)
     return {name: work[begin:].view(dtype)[:count].copy() for name, begin, count, dtype in LAYERS}

@@ -4,6 +4,7 @@ The instructions that Numba puts in the place of the words of `simd.py`.
 A word is lowered under its own name, where its function is called: no kernel names anything of this module.
 """
 
+import ctypes
 import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -21,26 +22,37 @@ from .simd import (
     address,
     advance,
     align,
+    bounded,
+    doubles,
     exponent,
+    flags,
     floats,
     fma,
     head,
+    integers,
     is_finite,
     keep,
     load,
+    load_byte,
     load_double,
+    load_head,
+    load_integer,
     load_scalar,
     mantissa,
+    octets,
     pointer,
     power_of_two,
     put,
     select,
+    skip,
     splat,
     store,
     store_double,
+    store_head,
     store_integer,
     store_scalar,
     total,
+    transpose_square,
     workspace,
 )
 
@@ -55,9 +67,12 @@ _extending: Any = numba.extending
 _FLOAT = ir.FloatType()
 _DOUBLE = ir.DoubleType()
 _INT = ir.IntType(32)
+_SHORT = ir.IntType(16)
 _LONG = ir.IntType(64)
+_BYTE = ir.IntType(8)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _INTEGERS = ir.VectorType(_INT, LANES)
+_HALVES = (range(LANES // 2), range(LANES // 2, LANES))
 
 
 class _Register(types.Type):
@@ -108,12 +123,12 @@ _CONTIGUOUS_WITH_FORMAT = 0x0008 | 0x0004
 class _BufferModel(models.StructModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         start: Any = super().__init__
-        start(manager, kind, [("data", _pointer), ("count", _types.intp)])
+        start(manager, kind, [("data", _pointer), ("count", _types.intp), ("format", _types.int16)])
 
 
 def _unbox(kind: Any, python_object: Any, wrapper: Any) -> Any:
     """
-    Any object is taken; one that is no contiguous row of float32 has the count -1.
+    Any object is taken; one that shows no contiguous row has the count -1.
     """
     builder = wrapper.builder
     view = _cgutils.alloca_once_value(builder, ir.Constant(_VIEW, None))
@@ -125,17 +140,16 @@ def _unbox(kind: Any, python_object: Any, wrapper: Any) -> Any:
     failed = _call(builder, "PyObject_GetBuffer", _INT, python_object, view, flags)
     value = _cgutils.create_struct_proxy(kind)(wrapper.context, builder)
     value.data, value.count = ir.Constant(_FLOAT.as_pointer(), None), ir.Constant(_LONG, -1)
+    value.format = ir.Constant(_SHORT, 0)
     with builder.if_else(builder.icmp_signed("==", failed, ir.Constant(_INT, 0))) as (given, refused):
         with given:
             # The format of native float32 is "f", and nothing after it. No format at all means bytes.
-            none = _cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(16), 0))
-            written = builder.bitcast(field(6), ir.IntType(16).as_pointer())
-            letters = builder.load(builder.select(_cgutils.is_null(builder, written), none, written), align=1)
-            is_float = builder.icmp_unsigned("==", letters, ir.Constant(letters.type, ord("f")))
+            none = _cgutils.alloca_once_value(builder, ir.Constant(_SHORT, 0))
+            written = builder.bitcast(field(6), _SHORT.as_pointer())
+            value.format = builder.load(builder.select(_cgutils.is_null(builder, written), none, written), align=1)
             is_row = builder.icmp_signed("==", field(5), ir.Constant(_INT, 1))
-            count = builder.lshr(field(2), ir.Constant(_LONG, 2))
             value.data = builder.bitcast(field(0), _FLOAT.as_pointer())
-            value.count = builder.select(builder.and_(is_float, is_row), count, ir.Constant(_LONG, -1))
+            value.count = builder.select(is_row, field(2), ir.Constant(_LONG, -1))
         with refused:
             wrapper.pyapi.err_clear()
 
@@ -188,6 +202,14 @@ def _splat(builder: Any, value: Any) -> Any:
     return builder.shuffle_vector(first, empty, ir.Constant(_INTEGERS, [0] * LANES))
 
 
+def _first(builder: Any, count: Any) -> Any:
+    """
+    The mask of the first `count` lanes.
+    """
+    places = ir.Constant(ir.VectorType(_LONG, LANES), list(range(LANES)))
+    return builder.icmp_signed("<", places, _splat(builder, count))
+
+
 def _integers(value: int) -> Any:
     return ir.Constant(_INTEGERS, [value] * LANES)
 
@@ -210,6 +232,44 @@ def _(builder: Any, source: Any, index: Any) -> Any:
 def _(builder: Any, target: Any, index: Any, value: Any) -> None:
     place = builder.bitcast(builder.gep(target, [index]), _VECTOR.as_pointer())
     builder.store(value, place, align=4)
+
+
+@_word(load_head, _vector, _pointer, _types.intp, _types.intp)
+def _(builder: Any, source: Any, index: Any, count: Any) -> Any:
+    place = builder.bitcast(builder.gep(source, [index]), _VECTOR.as_pointer())
+    nothing = ir.Constant(_VECTOR, [0.0] * LANES)
+    name = f"llvm.masked.load.v{LANES}f32.p0"
+    return _call(builder, name, _VECTOR, place, ir.Constant(_INT, 4), _first(builder, count), nothing)
+
+
+@_word(store_head, _types.void, _pointer, _types.intp, _types.intp, _vector)
+def _(builder: Any, target: Any, index: Any, count: Any, value: Any) -> None:
+    place = builder.bitcast(builder.gep(target, [index]), _VECTOR.as_pointer())
+    name = f"llvm.masked.store.v{LANES}f32.p0"
+    _call(builder, name, ir.VoidType(), value, place, ir.Constant(_INT, 4), _first(builder, count))
+
+
+@_word(bounded, _types.intp, _types.float32, _types.intp)
+def _(builder: Any, index: Any, count: Any) -> Any:
+    nothing, large = ir.Constant(_FLOAT, 0.0), ir.Constant(_FLOAT, 2.0**62)  # what int64 can hold
+    index = builder.select(builder.fcmp_ordered(">", index, nothing), index, nothing)
+    whole = builder.fptosi(builder.select(builder.fcmp_ordered("<", index, large), index, large), _LONG)
+    last = builder.sub(count, ir.Constant(_LONG, 1))
+    return builder.select(builder.icmp_signed("<", whole, last), whole, last)
+
+
+@_word(transpose_square, _types.void, _pointer, _types.intp)
+def _(builder: Any, target: Any, index: Any) -> None:
+    start = builder.bitcast(builder.gep(target, [index]), _VECTOR.as_pointer())
+    places = [builder.gep(start, [ir.Constant(_INT, row)]) for row in range(LANES)]
+    rows = [builder.load(place, align=4) for place in places]
+    # Dealing two halves of the rows into each other, as often as LANES can be halved, puts every value in its place.
+    halves = [[value for lane in half for value in (lane, LANES + lane)] for half in _HALVES]
+    for _ in range(LANES.bit_length() - 1):
+        pairs = zip(rows[: LANES // 2], rows[LANES // 2 :], strict=True)
+        rows = [builder.shuffle_vector(a, b, ir.Constant(_INTEGERS, half)) for a, b in pairs for half in halves]
+    for place, row in zip(places, rows, strict=True):
+        builder.store(row, place, align=4)
 
 
 @_word(load_scalar, _types.float32, _pointer, _types.intp)
@@ -243,6 +303,22 @@ def _(builder: Any, start: Any, count: Any) -> Any:
     return builder.gep(start, [count])
 
 
+@_word(skip, _pointer, _pointer, _types.intp)
+def _(builder: Any, start: Any, count: Any) -> Any:
+    moved = builder.gep(builder.bitcast(start, _BYTE.as_pointer()), [count])
+    return builder.bitcast(moved, _FLOAT.as_pointer())
+
+
+@_word(load_integer, _types.intp, _pointer, _types.intp)
+def _(builder: Any, source: Any, index: Any) -> Any:
+    return builder.load(builder.gep(builder.bitcast(source, _LONG.as_pointer()), [index]))
+
+
+@_word(load_byte, _types.intp, _pointer, _types.intp)
+def _(builder: Any, source: Any, index: Any) -> Any:
+    return builder.zext(builder.load(builder.gep(builder.bitcast(source, _BYTE.as_pointer()), [index])), _LONG)
+
+
 @_word(pointer, _pointer, _types.intp, _types.intp)
 def _(builder: Any, location: Any, count: Any) -> Any:
     return builder.inttoptr(location, _FLOAT.as_pointer())
@@ -255,9 +331,26 @@ def _(builder: Any, count: Any) -> Any:
     return room
 
 
-@_word(floats, _types.intp, BUFFER)
-def _(builder: Any, buffer: Any) -> Any:
-    return builder.extract_value(buffer, 1)
+def _counter(function: Any, size: int, letters: str) -> None:
+    """
+    Lowers a word that counts the elements of a buffer: bytes over `size` if its format is one of these letters.
+    """
+
+    @_word(function, _types.intp, BUFFER)
+    def count(builder: Any, buffer: Any) -> Any:
+        formats = [builder.icmp_unsigned("==", builder.extract_value(buffer, 2), _SHORT(ord(x))) for x in letters]
+        found = formats[0]
+        for other in formats[1:]:
+            found = builder.or_(found, other)
+        elements = builder.ashr(builder.extract_value(buffer, 1), _LONG(size.bit_length() - 1))
+        return builder.select(found, elements, _LONG(-1))
+
+
+_counter(floats, 4, "f")
+_counter(doubles, 8, "d")
+_counter(integers, 8, "l" if ctypes.sizeof(ctypes.c_long) == 8 else "q")
+_counter(octets, 1, "B")
+_counter(flags, 1, "?")
 
 
 @_word(address, _pointer, BUFFER)
@@ -321,9 +414,7 @@ def _(builder: Any, value: Any) -> Any:
 
 @_word(head, _vector, _vector, _types.intp)
 def _(builder: Any, value: Any, count: Any) -> Any:
-    places = ir.Constant(ir.VectorType(_LONG, LANES), list(range(LANES)))
-    chosen = builder.icmp_signed("<", places, _splat(builder, count))
-    return builder.select(chosen, value, ir.Constant(_VECTOR, [0.0] * LANES))
+    return builder.select(_first(builder, count), value, ir.Constant(_VECTOR, [0.0] * LANES))
 
 
 @_word(put, _vector, _vector, _types.intp, _types.float32)

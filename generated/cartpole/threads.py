@@ -3,10 +3,10 @@ Large batches on several threads. Imported, and compiled, when the first such ba
 """
 
 import threading
+from typing import Any
 
 import numpy as np
 from numba import prange
-from numpy.typing import NDArray
 
 from . import kernels
 from .jit import entry
@@ -22,37 +22,43 @@ _free = threading.Lock()
 
 
 @entry(NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, parallel=True)
-def predict_chunks(count: int, rows: int, weights: int, scored: int, scores: int, actions: int) -> int:
+def predict_chunks(
+    rows: int,
+    observation: int,
+    weights: int,
+    scored: int,
+    actions: int,
+    scores: int,
+) -> int:
     """
     What `kernels.predict_rows` gives, by all threads that Numba has; of all arrays it takes the addresses.
     """
-    chunks = (count + CHUNK - 1) // CHUNK
+    chunks = (rows + CHUNK - 1) // CHUNK
     status = np.zeros(chunks, np.int64)
     for chunk in prange(chunks):
         room = np.empty(ROOM, np.float32)
         work = align(address(room))
-        first, last = chunk * CHUNK, min(chunk * CHUNK + CHUNK, count)
-        source, blob = pointer(rows, count * 4), pointer(weights, WEIGHTS)
-        to_scores = pointer(scores, count * 2 * scored)
-        to_actions = pointer(actions, count * 2)
-        status[chunk] = infer_rows(first, last, source, blob, scored != 0, to_scores, to_actions, work)
+        first, last = chunk * CHUNK, min(chunk * CHUNK + CHUNK, rows)
+        arrays = (pointer(observation, rows * 4),)
+        results = (pointer(actions, rows * 2), pointer(scores, rows * 2 * scored))
+        blob = pointer(weights, WEIGHTS)
+        status[chunk] = infer_rows(first, last, rows, arrays, blob, scored != 0, results, work)
         keep(room)
     return int(status.min())
 
 
-def predict_rows(
-    rows: NDArray[np.float32],
-    weights: int,
-    scores: NDArray[np.float32],
-    actions: NDArray[np.int64],
-) -> int:
+def predict_rows(*arguments: Any) -> int:
     """
-    The same, by one thread while another Python thread has Numba's.
+    The same as `kernels.predict_rows` without `room`; by one thread while another Python thread has Numba's.
     """
     if not _free.acquire(blocking=False):
-        return kernels.predict_rows(rows.reshape(-1), weights, scores, actions, np.empty(ROOM, np.float32))
+        return kernels.predict_rows(*[*arguments, np.empty(ROOM, np.float32)])
     try:
-        begin, to_scores, to_actions = rows.ctypes.data, scores.ctypes.data, actions.ctypes.data
-        return predict_chunks(len(rows), begin, weights, int(scores.size > 0), to_scores, to_actions)
+        rows, given, weights = arguments[0], arguments[1:2], arguments[2]
+        results = arguments[3:]
+        scored = int(results[1].size > 0)
+        starts = [array.ctypes.data for array in (*given, *results)]
+        numbers = [rows, *starts[: len(given)], weights, scored, *starts[len(given) :]]
+        return predict_chunks(*numbers)
     finally:
         _free.release()

@@ -7,7 +7,7 @@ and writes through pointers: into the weights, which model.bin holds, and into a
 own place.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +49,11 @@ WEIGHTS = 4656
 LEAST_BLOCK = 10
 """Observations from which on a block, even one that is not full, is faster than one observation after the other."""
 
-WRONG_SIZE, NOT_FINITE, OVERFLOW = -1, -2, -3
-"""Why an entry point refuses: the number of values; NaN or infinity in the observation, or in the network's output."""
+WRONG_SIZE, NOT_FINITE, OVERFLOW, OUT_OF_RANGE = -1, -2, -3, -4
+"""Why an entry point refuses: the number of values; NaN or infinity in what is given, or in the network's output; a
+choice that there is not."""
+
+Pointers: TypeAlias = tuple[Pointer, ...]
 
 
 @inline
@@ -76,7 +79,7 @@ def tanh(x: Vector) -> Vector:
 @kernel
 def mlp_extractor_policy_net_0(source: Pointer, weight: Pointer, bias: Pointer, target: Pointer) -> None:
     """
-    mlp_extractor.policy_net.0: 4 inputs, 64 outputs, then tanh.
+    `mlp_extractor.policy_net.0`: 4 inputs, 64 outputs, then tanh.
 
     The weight is (1, 4, 64): blocks of outputs, inputs, outputs.
     """
@@ -99,9 +102,9 @@ def mlp_extractor_policy_net_0(source: Pointer, weight: Pointer, bias: Pointer, 
 @kernel
 def mlp_extractor_policy_net_0_block(source: Pointer, weight: Pointer, bias: Pointer, target: Pointer) -> None:
     """
-    The same for LANES observations, one in each lane; 8 outputs at a time.
+    The same for LANES observations, one in each lane; 16 outputs at a time.
     """
-    for first in range(0, 64, 8):
+    for first in range(0, 64, 16):
         place = first
         a0 = splat(load_scalar(bias, first))
         a1 = splat(load_scalar(bias, first + 1))
@@ -111,6 +114,14 @@ def mlp_extractor_policy_net_0_block(source: Pointer, weight: Pointer, bias: Poi
         a5 = splat(load_scalar(bias, first + 5))
         a6 = splat(load_scalar(bias, first + 6))
         a7 = splat(load_scalar(bias, first + 7))
+        a8 = splat(load_scalar(bias, first + 8))
+        a9 = splat(load_scalar(bias, first + 9))
+        a10 = splat(load_scalar(bias, first + 10))
+        a11 = splat(load_scalar(bias, first + 11))
+        a12 = splat(load_scalar(bias, first + 12))
+        a13 = splat(load_scalar(bias, first + 13))
+        a14 = splat(load_scalar(bias, first + 14))
+        a15 = splat(load_scalar(bias, first + 15))
         for i in range(4):
             x = load(source, i * LANES)
             a0 = fma(x, splat(load_scalar(weight, place)), a0)
@@ -121,6 +132,14 @@ def mlp_extractor_policy_net_0_block(source: Pointer, weight: Pointer, bias: Poi
             a5 = fma(x, splat(load_scalar(weight, place + 5)), a5)
             a6 = fma(x, splat(load_scalar(weight, place + 6)), a6)
             a7 = fma(x, splat(load_scalar(weight, place + 7)), a7)
+            a8 = fma(x, splat(load_scalar(weight, place + 8)), a8)
+            a9 = fma(x, splat(load_scalar(weight, place + 9)), a9)
+            a10 = fma(x, splat(load_scalar(weight, place + 10)), a10)
+            a11 = fma(x, splat(load_scalar(weight, place + 11)), a11)
+            a12 = fma(x, splat(load_scalar(weight, place + 12)), a12)
+            a13 = fma(x, splat(load_scalar(weight, place + 13)), a13)
+            a14 = fma(x, splat(load_scalar(weight, place + 14)), a14)
+            a15 = fma(x, splat(load_scalar(weight, place + 15)), a15)
             place += 64
         store(target, first * LANES, tanh(a0))
         store(target, (first + 1) * LANES, tanh(a1))
@@ -130,12 +149,20 @@ def mlp_extractor_policy_net_0_block(source: Pointer, weight: Pointer, bias: Poi
         store(target, (first + 5) * LANES, tanh(a5))
         store(target, (first + 6) * LANES, tanh(a6))
         store(target, (first + 7) * LANES, tanh(a7))
+        store(target, (first + 8) * LANES, tanh(a8))
+        store(target, (first + 9) * LANES, tanh(a9))
+        store(target, (first + 10) * LANES, tanh(a10))
+        store(target, (first + 11) * LANES, tanh(a11))
+        store(target, (first + 12) * LANES, tanh(a12))
+        store(target, (first + 13) * LANES, tanh(a13))
+        store(target, (first + 14) * LANES, tanh(a14))
+        store(target, (first + 15) * LANES, tanh(a15))
 
 
 @kernel
 def mlp_extractor_policy_net_2(source: Pointer, weight: Pointer, bias: Pointer, target: Pointer) -> None:
     """
-    mlp_extractor.policy_net.2: 64 inputs, 64 outputs, then tanh.
+    `mlp_extractor.policy_net.2`: 64 inputs, 64 outputs, then tanh.
 
     The weight is (1, 64, 64): blocks of outputs, inputs, outputs.
     """
@@ -158,9 +185,9 @@ def mlp_extractor_policy_net_2(source: Pointer, weight: Pointer, bias: Pointer, 
 @kernel
 def mlp_extractor_policy_net_2_block(source: Pointer, weight: Pointer, bias: Pointer, target: Pointer) -> None:
     """
-    The same for LANES observations, one in each lane; 8 outputs at a time.
+    The same for LANES observations, one in each lane; 16 outputs at a time.
     """
-    for first in range(0, 64, 8):
+    for first in range(0, 64, 16):
         place = first
         a0 = splat(load_scalar(bias, first))
         a1 = splat(load_scalar(bias, first + 1))
@@ -170,6 +197,14 @@ def mlp_extractor_policy_net_2_block(source: Pointer, weight: Pointer, bias: Poi
         a5 = splat(load_scalar(bias, first + 5))
         a6 = splat(load_scalar(bias, first + 6))
         a7 = splat(load_scalar(bias, first + 7))
+        a8 = splat(load_scalar(bias, first + 8))
+        a9 = splat(load_scalar(bias, first + 9))
+        a10 = splat(load_scalar(bias, first + 10))
+        a11 = splat(load_scalar(bias, first + 11))
+        a12 = splat(load_scalar(bias, first + 12))
+        a13 = splat(load_scalar(bias, first + 13))
+        a14 = splat(load_scalar(bias, first + 14))
+        a15 = splat(load_scalar(bias, first + 15))
         for i in range(64):
             x = load(source, i * LANES)
             a0 = fma(x, splat(load_scalar(weight, place)), a0)
@@ -180,6 +215,14 @@ def mlp_extractor_policy_net_2_block(source: Pointer, weight: Pointer, bias: Poi
             a5 = fma(x, splat(load_scalar(weight, place + 5)), a5)
             a6 = fma(x, splat(load_scalar(weight, place + 6)), a6)
             a7 = fma(x, splat(load_scalar(weight, place + 7)), a7)
+            a8 = fma(x, splat(load_scalar(weight, place + 8)), a8)
+            a9 = fma(x, splat(load_scalar(weight, place + 9)), a9)
+            a10 = fma(x, splat(load_scalar(weight, place + 10)), a10)
+            a11 = fma(x, splat(load_scalar(weight, place + 11)), a11)
+            a12 = fma(x, splat(load_scalar(weight, place + 12)), a12)
+            a13 = fma(x, splat(load_scalar(weight, place + 13)), a13)
+            a14 = fma(x, splat(load_scalar(weight, place + 14)), a14)
+            a15 = fma(x, splat(load_scalar(weight, place + 15)), a15)
             place += 64
         store(target, first * LANES, tanh(a0))
         store(target, (first + 1) * LANES, tanh(a1))
@@ -189,12 +232,20 @@ def mlp_extractor_policy_net_2_block(source: Pointer, weight: Pointer, bias: Poi
         store(target, (first + 5) * LANES, tanh(a5))
         store(target, (first + 6) * LANES, tanh(a6))
         store(target, (first + 7) * LANES, tanh(a7))
+        store(target, (first + 8) * LANES, tanh(a8))
+        store(target, (first + 9) * LANES, tanh(a9))
+        store(target, (first + 10) * LANES, tanh(a10))
+        store(target, (first + 11) * LANES, tanh(a11))
+        store(target, (first + 12) * LANES, tanh(a12))
+        store(target, (first + 13) * LANES, tanh(a13))
+        store(target, (first + 14) * LANES, tanh(a14))
+        store(target, (first + 15) * LANES, tanh(a15))
 
 
 @kernel
 def action_net(source: Pointer, weight: Pointer, bias: Pointer, target: Pointer) -> None:
     """
-    action_net: 64 inputs, 2 outputs.
+    `action_net`: 64 inputs, 2 outputs.
 
     The weight is (2, 64): outputs, inputs padded with zeros.
     """
@@ -228,7 +279,9 @@ def action_net_block(source: Pointer, weight: Pointer, bias: Pointer, target: Po
 @kernel
 def action_dist_mode(source: Pointer, target: Pointer) -> None:
     """
-    action_dist.mode: argmax of 2 values: the first largest, NaN counting as largest.
+    `action_dist.mode`: argmax of 2 values.
+
+    The first largest, NaN counting as largest.
     """
     best = load_scalar(source, 0)
     index = 0
@@ -272,33 +325,43 @@ def finite(source: Pointer, count: int) -> bool:
 
 
 @kernel
-def stage(source: Pointer, count: int, room: int, target: Pointer) -> None:
+def transpose(source: Pointer, features: int, count: int, target: Pointer) -> None:
     """
-    Copies an observation to where registers may read beyond its end: zeros there.
+    Puts what is given for `count` observations side by side, one in each lane; the other lanes repeat the first.
     """
-    for i in range(count):
-        store_scalar(target, i, load_scalar(source, i))
-    for i in range(count, room):
-        store_scalar(target, i, np.float32(0))
-
-
-@kernel
-def transpose(source: Pointer, count: int, target: Pointer) -> None:
-    """
-    Puts `count` observations side by side, one in each lane; lanes without an observation repeat the first.
-    """
-    for i in range(4):
+    for i in range(features):
         for lane in range(count):
-            store_scalar(target, i * LANES + lane, load_scalar(source, lane * 4 + i))
+            store_scalar(target, i * LANES + lane, load_scalar(source, lane * features + i))
         for lane in range(count, LANES):
             store_scalar(target, i * LANES + lane, load_scalar(source, i))
 
 
 @kernel
-def policy(observation: Pointer, weights: Pointer, work: Pointer) -> None:
+def at(row: int, rows: int, arrays: Pointers) -> Pointers:
+    """
+    Where the inputs of one of `rows` observations begin.
+    """
+    (observation,) = arrays
+    return (advance(observation, row * 4),)
+
+
+@kernel
+def check(first: int, last: int, rows: int, arrays: Pointers) -> int:
+    """
+    0 if the inputs of observations `first` to `last` can be computed with, or why not.
+    """
+    (observation,) = at(first, rows, arrays)
+    if not finite(observation, (last - first) * 4):
+        return NOT_FINITE
+    return 0
+
+
+@kernel
+def policy(inputs: Pointers, weights: Pointer, work: Pointer) -> None:
     """
     All layers for one observation.
     """
+    (observation,) = inputs
     mlp_extractor_policy_net_0(observation, weights, advance(weights, 256), advance(work, 16))
     mlp_extractor_policy_net_2(advance(work, 16), advance(weights, 320), advance(weights, 4416), advance(work, 80))
     action_net(advance(work, 80), advance(weights, 4480), advance(weights, 4608), advance(work, 144))
@@ -308,7 +371,7 @@ def policy(observation: Pointer, weights: Pointer, work: Pointer) -> None:
 @kernel
 def policy_block(weights: Pointer, work: Pointer) -> None:
     """
-    All layers for LANES observations, which `transpose` has put at the beginning of the workspace.
+    All layers for LANES observations, one in each lane.
     """
     mlp_extractor_policy_net_0_block(work, weights, advance(weights, 256), advance(work, 16 * LANES))
     mlp_extractor_policy_net_2_block(
@@ -321,119 +384,150 @@ def policy_block(weights: Pointer, work: Pointer) -> None:
 
 
 @kernel
-def infer(observation: Pointer, weights: Pointer, work: Pointer) -> int:
+def infer(arrays: Pointers, weights: Pointer, work: Pointer) -> int:
     """
     All layers for one observation; 0, or why it is refused.
     """
-    if not finite(observation, 4):
-        return NOT_FINITE
-    policy(observation, weights, work)
+    status = check(0, 1, 1, arrays)
+    if status != 0:
+        return status
+    policy(at(0, 1, arrays), weights, work)
     if not finite(advance(work, 144), 2):
         return OVERFLOW
     return 0
 
 
 @kernel
+def give(row: int, rows: int, scored: bool, results: Pointers, work: Pointer) -> None:
+    """
+    Copies what was computed for one of `rows` observations to the caller's arrays.
+    """
+    actions, scores = results
+    source = advance(work, 160)
+    for i in range(1):
+        chosen = load_scalar(source, i)
+        store_integer(actions, row + i, chosen)
+    if scored:
+        source = advance(work, 144)
+        for i in range(2):
+            store_scalar(scores, row * 2 + i, load_scalar(source, i))
+
+
+@kernel
+def give_block(row: int, count: int, rows: int, scored: bool, results: Pointers, work: Pointer) -> None:
+    """
+    The same for `count` observations from `row` on, one in each lane.
+    """
+    actions, scores = results
+    for lane in range(count):
+        source = advance(work, 160 * LANES)
+        for i in range(1):
+            chosen = load_scalar(source, i * LANES + lane)
+            store_integer(actions, row + lane + i, chosen)
+    if scored:
+        source = advance(work, 144 * LANES)
+        for lane in range(count):
+            for i in range(2):
+                value = load_scalar(source, i * LANES + lane)
+                store_scalar(scores, (row + lane) * 2 + i, value)
+
+
+@kernel
 def infer_row(
-    row: int, rows: Pointer, weights: Pointer, scored: bool, scores: Pointer, actions: Pointer, work: Pointer
+    row: int, rows: int, arrays: Pointers, weights: Pointer, scored: bool, results: Pointers, work: Pointer
 ) -> bool:
     """
     The action for one of many observations, and its scores where they are asked for; whether all is finite.
     """
-    policy(advance(rows, row * 4), weights, work)
-    score, action = advance(work, 144), advance(work, 160)
-    for i in range(1):
-        chosen = load_scalar(action, i)
-        store_integer(actions, row + i, chosen)
-    if scored:
-        for i in range(2):
-            store_scalar(scores, row * 2 + i, load_scalar(score, i))
-    return finite(score, 2)
+    policy(at(row, rows, arrays), weights, work)
+    give(row, rows, scored, results, work)
+    return finite(advance(work, 144), 2)
 
 
 @kernel
 def infer_block(
     row: int,
     count: int,
-    rows: Pointer,
+    rows: int,
+    arrays: Pointers,
     weights: Pointer,
     scored: bool,
-    scores: Pointer,
-    actions: Pointer,
-    work: Pointer,
+    results: Pointers,
+    room: Pointer,
 ) -> bool:
     """
     The same for up to LANES observations from `row` on.
     """
-    transpose(advance(rows, row * 4), count, work)
+    work = room
+    (observation,) = at(row, rows, arrays)
+    transpose(observation, 4, count, work)
     policy_block(weights, work)
-    score, action = advance(work, 144 * LANES), advance(work, 160 * LANES)
-    for lane in range(count):
-        for i in range(1):
-            chosen = load_scalar(action, i * LANES + lane)
-            store_integer(actions, row + lane + i, chosen)
-    if scored:
-        for lane in range(count):
-            for i in range(2):
-                value = load_scalar(score, i * LANES + lane)
-                store_scalar(scores, (row + lane) * 2 + i, value)
-    return finite(score, 2 * LANES)
+    give_block(row, count, rows, scored, results, work)
+    return finite(advance(work, 144 * LANES), 2 * LANES)
 
 
 @kernel
 def infer_rows(
     first: int,
     last: int,
-    rows: Pointer,
+    rows: int,
+    arrays: Pointers,
     weights: Pointer,
     scored: bool,
-    scores: Pointer,
-    actions: Pointer,
-    work: Pointer,
+    results: Pointers,
+    room: Pointer,
 ) -> int:
     """
     Observations `first` to `last`: in blocks as long as that is faster than one by one; 0, or why they are refused.
     """
-    if not finite(advance(rows, first * 4), (last - first) * 4):
-        return NOT_FINITE
+    status = check(first, last, rows, arrays)
+    if status != 0:
+        return status
     row = first
     good = True
     while last - row >= LEAST_BLOCK:
-        good = infer_block(row, min(LANES, last - row), rows, weights, scored, scores, actions, work) and good
+        count = min(LANES, last - row)
+        good = infer_block(row, count, rows, arrays, weights, scored, results, room) and good
         row += LANES
     while row < last:
-        good = infer_row(row, rows, weights, scored, scores, actions, work) and good
+        good = infer_row(row, rows, arrays, weights, scored, results, room) and good
         row += 1
     return 0 if good else OVERFLOW
 
 
-@entry(BUFFER, NUMBER, BUFFER, BUFFER, BUFFER)
+@entry(NUMBER, BUFFER, NUMBER, BUFFER, BUFFER, BUFFER)
 def predict_rows(
-    rows: NDArray[np.float32],
+    rows: int,
+    observation: NDArray[np.float32],
     weights: int,
-    scores: NDArray[np.float32],
     actions: NDArray[np.int64],
+    scores: NDArray[np.float32],
     room: NDArray[np.float32],
 ) -> int:
     """
     Actions, and scores if there is room for them, for all observations; 0, or why they are refused.
+
+    The face has seen to it that every array has as many values as `rows` observations need.
     """
-    if floats(rows) < 0:
-        return WRONG_SIZE
-    count, scored = floats(rows) // 4, floats(scores) > 0
+    arrays = (address(observation),)
+    results = (address(actions), address(scores))
     blob, work = pointer(weights, WEIGHTS), align(address(room))
-    return infer_rows(0, count, address(rows), blob, scored, address(scores), address(actions), work)
+    return infer_rows(0, rows, rows, arrays, blob, floats(scores) > 0, results, work)
 
 
 @entry(BUFFER, NUMBER, release_lock=False)
-def act_one(observation: Any, weights: int) -> int:
+def act_one(
+    observation: Any,
+    weights: int,
+) -> int:
     """
     The action for one observation; below 0, why it is refused.
     """
     if floats(observation) != 4:
         return WRONG_SIZE
+    arrays = (address(observation),)
     work = workspace(WORKSPACE)
-    status = infer(address(observation), pointer(weights, WEIGHTS), work)
+    status = infer(arrays, pointer(weights, WEIGHTS), work)
     if status != 0:
         return status
     return int(load_scalar(advance(work, 160), 0))

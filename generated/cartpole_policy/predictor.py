@@ -13,7 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import ROOM, act_one, predict_rows
+from . import inputs, sampling
+from .kernels import NOT_FINITE, ROOM, act_one, predict_rows
 
 State = TypeVar("State")
 
@@ -23,6 +24,7 @@ SPEC: Final[dict[str, Any]] = {
     "observation": {"kind": "Box", "shape": (4,), "dtype": "float32"},
     "action": {"kind": "Discrete", "n": 2},
     "scores": {"name": "logits", "count": 2},
+    "sampling": "categorical",
     "source": {
         "file": "cartpole_policy.pth",
         "sha256": "846961e26e66e1694f4012d6901d679fdb54249c03994a73de369c385d251abb",
@@ -33,8 +35,6 @@ SPEC: Final[dict[str, Any]] = {
 """What goes in, what comes out, and where the model comes from."""
 
 OBSERVATION_SHAPE: Final = (4,)
-FEATURES: Final = 4
-"""Values in one observation."""
 ACTION_SHAPE: Final = ()
 ACTION_DTYPE: Final = np.dtype(np.int64)
 SCORES: Final = 2
@@ -43,8 +43,8 @@ FLOAT32: Final = np.dtype(np.float32)
 THREADS_FROM: Final = 2232
 """Observations from which on a batch is worth more than one thread."""
 
-MODEL_SHA256: Final = "18a4529387ca2e682f4542637448b47e618ced99dfd668b6009bec16cacd6281"
-WEIGHTS_AT: Final = 3072
+MODEL_SHA256: Final = "ed913ef5d8732088c60d9904ff1151f6d320dc6b2800e9422483277a802d2f05"
+WEIGHTS_AT: Final = 3200
 """Where in model.bin the weights begin."""
 
 
@@ -71,39 +71,49 @@ _process: Final = os.getpid()
 
 
 def predict(
-    observation: Any, state: State | None = None, episode_start: Any = None, deterministic: bool = True
+    observation: Any,
+    state: State | None = None,
+    episode_start: Any = None,
+    deterministic: bool = True,
+    generator: np.random.Generator | None = None,
 ) -> tuple[NDArray[np.int64], State | None]:
     """
     The action for one observation, or for each of a batch, and the state as it was given.
 
     Args:
-        observation: array-like of shape (4,), or with one dimension more in front: a batch.
-            Any real dtype.
+        observation: array-like of shape (4,), any real dtype;
+            for a batch with one dimension more in front.
         state: returned as it is: this policy has none.
         episode_start: not used: this policy has no state.
-        deterministic: must be true: this predictor does not sample.
+        deterministic: whether to give the best action, or one that is drawn.
+        generator: what draws; None is one that this process has, seeded by the system.
 
     Returns:
-        An array of shape (), for a batch of n observations (n, ...), dtype int64; and `state`.
+        An array of shape (), for a batch of n observations (n, ...), dtype int64;
+        and `state`.
 
     Raises:
         ValueError: if the observation has another shape, is not of real numbers, or holds NaN or infinity.
+        TypeError: if the generator is none of NumPy's.
     """
     if not deterministic:
-        raise NotImplementedError("this predictor does not sample: call it with deterministic=True")
+        arrays, single = _arrays(observation)
+        drawn = _draw(arrays, generator)
+        return drawn.reshape(ACTION_SHAPE if single else (len(drawn), *ACTION_SHAPE)), state
     # One observation of float32 is all that most callers ever have: it takes the way of `act`.
     action = act_one(observation, _address)
     if action >= 0:
         return np.array(action, ACTION_DTYPE), state
-    rows, single = _rows(observation)
-    actions = np.empty(len(rows) * 1, ACTION_DTYPE)
-    _run(rows, _no_scores, actions)
-    return actions.reshape(ACTION_SHAPE if single else (len(rows), *ACTION_SHAPE)), state
+    arrays, single = _arrays(observation)
+    rows = len(arrays[0])
+    actions = np.empty(rows * 1, ACTION_DTYPE)
+    _run(arrays, actions, _no_scores)
+    return actions.reshape(ACTION_SHAPE if single else (rows, *ACTION_SHAPE)), state
 
 
 def act(observation: Any) -> int:
     """
-    The action for one observation of shape (4,), as an int.
+    The action for one observation, as an int.
 
     A contiguous float32 array, the usual case, is read where it is; anything else is converted first.
 
@@ -113,10 +123,11 @@ def act(observation: Any) -> int:
     action = act_one(observation, _address)
     if action >= 0:
         return action
-    row = _one(observation)
-    action = act_one(row.reshape(-1), _address)
+    arrays = _one(observation)
+    arguments: list[Any] = [*(array.reshape(-1) for array in arrays), _address]
+    action = act_one(*arguments)
     if action < 0:
-        _refuse(row)
+        _refuse(action, arrays)
     return action
 
 
@@ -133,10 +144,64 @@ def scores(observation: Any) -> NDArray[np.float32]:
     Raises:
         ValueError: as `predict`.
     """
-    rows, single = _rows(observation)
-    result = np.empty(len(rows) * SCORES, np.float32)
-    _run(rows, result, np.empty(len(rows) * 1, ACTION_DTYPE))
-    return result if single else result.reshape(-1, SCORES)
+    arrays, single = _arrays(observation)
+    rows = len(arrays[0])
+    result = np.empty(rows * SCORES, np.float32)
+    _run(arrays, np.empty(rows * 1, ACTION_DTYPE), result)
+    return result if single else result.reshape(rows, SCORES)
+
+
+def distribution(observation: Any) -> dict[str, NDArray[Any]]:
+    """
+    What `predict` draws from where `deterministic` is false.
+
+    Args:
+        observation: as for `predict`.
+
+    Returns:
+        A dict of these arrays; for a batch of n observations they have one dimension more in front, n.
+            probabilities: float64 of shape (2,): of the 2 values.
+
+    Raises:
+        ValueError: as `predict`.
+    """
+    arrays, single = _arrays(observation)
+    found = sampling.probabilities(_head(arrays))
+    return {"probabilities": found[0] if single else found}
+
+
+def action_probabilities(observation: Any) -> NDArray[np.float64]:
+    """
+    The probabilities of the 2 values.
+
+    Args:
+        observation: as for `predict`.
+
+    Returns:
+        An array of shape (2,), for a batch of n observations (n, 2).
+
+    Raises:
+        ValueError: as `predict`.
+    """
+    return distribution(observation)["probabilities"]
+
+
+def _draw(arrays: tuple[NDArray[Any], ...], generator: np.random.Generator | None) -> NDArray[np.int64]:
+    """
+    Actions for all observations, drawn, as rows.
+    """
+    found = _head(arrays)
+    return sampling.draw(sampling.probabilities(found), generator)
+
+
+def _head(arrays: tuple[NDArray[Any], ...]) -> NDArray[np.float32]:
+    """
+    The scores as rows.
+    """
+    rows = len(arrays[0])
+    result = np.empty((rows, SCORES), np.float32)
+    _run(arrays, np.empty(rows * 1, ACTION_DTYPE), result.reshape(-1))
+    return result
 
 
 def layers(observation: Any) -> dict[str, NDArray[Any]]:
@@ -145,75 +210,50 @@ def layers(observation: Any) -> dict[str, NDArray[Any]]:
     """
     from .inspection import layers as inspect  # compiled only when asked for
 
-    return inspect(_one(observation).reshape(-1), _address)
+    return inspect(*(array.reshape(-1) for array in _one(observation)), _address)
 
 
-def _run(rows: NDArray[np.float32], scores: NDArray[np.float32], actions: NDArray[np.int64]) -> None:
-    if len(rows) >= THREADS_FROM and os.getpid() == _process and numba.get_num_threads() > 1:
+def _run(arrays: tuple[NDArray[Any], ...], actions: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+    """
+    Fills actions, and scores if there is room for them.
+    """
+    rows = len(arrays[0])
+    results = (actions, scores)
+    arguments: list[Any] = [rows, *(array.reshape(-1) for array in arrays), _address, *results]
+    if rows >= THREADS_FROM and os.getpid() == _process and numba.get_num_threads() > 1:
         from .threads import predict_rows as predict_threaded  # compiled only when needed
 
-        status = predict_threaded(rows, _address, scores, actions)
+        status = predict_threaded(*arguments)
     else:
-        status = predict_rows(rows.reshape(-1), _address, scores, actions, np.empty(ROOM, np.float32))
+        status = predict_rows(*[*arguments, np.empty(ROOM, np.float32)])
     if status:
-        _refuse(rows)
+        _refuse(status, arrays)
 
 
-def _rows(observation: Any) -> tuple[NDArray[np.float32], bool]:
+def _arrays(observation: Any) -> tuple[tuple[NDArray[Any], ...], bool]:
     """
-    The observations as contiguous rows of float32, and whether there is only one, without a batch dimension.
+    Everything that is given, as entry points take it, and whether it is for only one observation, without a batch.
     """
-    array = _real(observation)
-    if array.shape == OBSERVATION_SHAPE:
-        return _packed(array.reshape(1, FEATURES)), True
-    if array.ndim and array.shape[1:] == OBSERVATION_SHAPE and len(array):
-        return _packed(array.reshape(len(array), FEATURES)), False
-    raise ValueError(
-        f"observation: expected shape {OBSERVATION_SHAPE}, or (n, {', '.join(map(str, OBSERVATION_SHAPE))}) "
-        f"with n of at least 1, found {array.shape}"
-    )
+    array, single = inputs.box(observation, (4,), FLOAT32, "observation")
+    return (array,), single
 
 
-def _one(observation: Any) -> NDArray[np.float32]:
+def _one(observation: Any) -> tuple[NDArray[Any], ...]:
     """
-    One observation as a contiguous float32 array.
+    The same for one observation.
     """
-    rows, single = _rows(observation)
+    arrays, single = _arrays(observation)
     if not single:
-        raise ValueError(f"observation: expected one, of shape {OBSERVATION_SHAPE}, found {len(rows)} in a batch")
-    return rows
+        raise ValueError(f"observation: expected one, of shape {OBSERVATION_SHAPE}, found {len(arrays[0])} in a batch")
+    return arrays
 
 
-def _real(observation: Any) -> NDArray[Any]:
+def _refuse(status: int, arrays: tuple[NDArray[Any], ...]) -> NoReturn:
     """
-    The observation as an array of real numbers.
+    Raises ValueError for what an entry point refused.
     """
-    try:
-        array = np.asarray(observation)
-    except (ValueError, RuntimeError) as error:  # ragged lists; tensors that want their gradients
-        raise ValueError(f"observation: expected an array of shape {OBSERVATION_SHAPE}, found {error}") from None
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"observation: expected real numbers, found dtype {array.dtype}")
-    return array
-
-
-def _packed(array: NDArray[Any]) -> NDArray[np.float32]:
-    """
-    The array as float32, contiguous and aligned, as entry points take it; copied only if it is not.
-    """
-    if array.dtype is not FLOAT32:
-        with np.errstate(all="ignore"):  # what float32 can't hold becomes infinite, and is refused as such
-            return array.astype(np.float32, order="C")
-    return array if array.flags.c_contiguous and array.flags.aligned else array.copy(order="C")
-
-
-def _refuse(rows: NDArray[np.float32]) -> NoReturn:
-    """
-    Raises ValueError for observations that an entry point refused.
-    """
-    bad = np.argwhere(~np.isfinite(rows))
-    if len(bad):
-        row, place = (int(index) for index in bad[0])
-        value, where = rows[row, place], tuple(map(int, np.unravel_index(place, OBSERVATION_SHAPE)))
-        raise ValueError(f"observation {row} of {len(rows)}: expected finite numbers, found {value} at {where}")
+    if status == NOT_FINITE:
+        labels = (("observation", (4,)),)
+        for (label, shape), array in zip(labels, arrays, strict=True):
+            inputs.expect_finite(label, array.reshape(len(array), *shape))
     raise ValueError("the network's output is not finite for this observation: its values are too large")

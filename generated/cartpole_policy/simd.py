@@ -29,16 +29,49 @@ def floats(array: Any) -> int:
     """
     How many float32 an object holds in one contiguous row; -1 if that is not what it is.
     """
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.ndim != 1:
+    return _counted(array, np.float32)
+
+
+def doubles(array: Any) -> int:
+    """
+    How many float64 an object holds in one contiguous row; -1 if that is not what it is.
+    """
+    return _counted(array, np.float64)
+
+
+def integers(array: Any) -> int:
+    """
+    How many int64 an object holds in one contiguous row; -1 if that is not what it is.
+    """
+    return _counted(array, np.int64)
+
+
+def octets(array: Any) -> int:
+    """
+    How many uint8 an object holds in one contiguous row; -1 if that is not what it is.
+    """
+    return _counted(array, np.uint8)
+
+
+def flags(array: Any) -> int:
+    """
+    How many bool an object holds in one contiguous row; -1 if that is not what it is.
+    """
+    return _counted(array, np.bool_)
+
+
+def _counted(array: Any, dtype: Any) -> int:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
         return -1
     return array.size if array.flags.c_contiguous else -1
 
 
 def address(array: NDArray[Any]) -> Pointer:
     """
-    Where a contiguous array of float32, float64 or int64 begins.
+    Where a contiguous array begins.
     """
-    return array.view(np.float32)
+    start: Pointer = array.view(np.uint8 if array.itemsize == 1 else np.float32)
+    return start
 
 
 def pointer(location: int, count: int) -> Pointer:
@@ -68,6 +101,15 @@ def advance(start: Pointer, count: int) -> Pointer:
     return start[count:]
 
 
+def skip(start: Pointer, count: int) -> Pointer:
+    """
+    The pointer `count` bytes further on.
+    """
+    moved: Any = start.view(np.uint8)[count:]
+    further: Pointer = moved
+    return further
+
+
 def align(start: Pointer) -> Pointer:
     """
     The next address that is a multiple of 64 bytes, so that no vector straddles two cache lines.
@@ -87,6 +129,37 @@ def store(target: Pointer, index: int, value: Vector) -> None:
     Writes a vector to target[index] and the places after it.
     """
     target[index : index + LANES] = value
+
+
+def load_head(source: Pointer, index: int, count: int) -> Vector:
+    """
+    The `count` values from source[index] on, and 0 in the other lanes; nothing behind them is read.
+    """
+    result = np.zeros(LANES, np.float32)
+    result[:count] = source[index : index + count]
+    return result
+
+
+def store_head(target: Pointer, index: int, count: int, value: Vector) -> None:
+    """
+    Writes the first `count` lanes of a vector; what stands behind them stays.
+    """
+    target[index : index + count] = value[:count]
+
+
+def bounded(index: np.float32, count: int) -> int:
+    """
+    A whole number, kept as float32, as an index from 0 to count - 1: the nearest one, 0 for NaN.
+    """
+    return int(min(float(index), count - 1)) if index > 0 else 0
+
+
+def transpose_square(target: Pointer, index: int) -> None:
+    """
+    Of the LANES vectors from target[index] on, swaps lane i of vector k with lane k of vector i.
+    """
+    square = target[index : index + LANES * LANES].reshape(LANES, LANES)
+    square[...] = square.T.copy()
 
 
 def load_scalar(source: Pointer, index: int) -> np.float32:
@@ -110,6 +183,22 @@ def load_double(source: Pointer, index: int) -> np.float64:
     """
     value: np.float64 = source.view(np.float64)[index]
     return value
+
+
+def load_integer(source: Pointer, index: int) -> int:
+    """
+    The int64 number `index` of those that begin at the pointer.
+    """
+    value: np.int64 = source.view(np.int64)[index]
+    return int(value)
+
+
+def load_byte(source: Pointer, index: int) -> int:
+    """
+    The byte number `index` of those that begin at the pointer.
+    """
+    value: np.uint8 = source.view(np.uint8)[index]
+    return int(value)
 
 
 def store_double(target: Pointer, index: int, value: np.float64) -> None:

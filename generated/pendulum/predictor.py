@@ -13,7 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import ROOM, act_one, predict_rows
+from . import inputs, sampling
+from .kernels import NOT_FINITE, ROOM, act_one, predict_rows
 
 State = TypeVar("State")
 
@@ -23,6 +24,7 @@ SPEC: Final[dict[str, Any]] = {
     "observation": {"kind": "Box", "shape": (3,), "dtype": "float32"},
     "action": {"kind": "Box", "shape": (1,), "dtype": "float32", "low": [-2.0], "high": [2.0]},
     "scores": {"name": "mean_actions", "count": 1},
+    "sampling": "gaussian",
     "source": {
         "file": "pendulum.zip",
         "sha256": "24004d680f09e5ba150217e7cbb85e8d7d1b9bac29f473febc7c7c7dd8c243f6",
@@ -33,18 +35,16 @@ SPEC: Final[dict[str, Any]] = {
 """What goes in, what comes out, and where the model comes from."""
 
 OBSERVATION_SHAPE: Final = (3,)
-FEATURES: Final = 3
-"""Values in one observation."""
 ACTION_SHAPE: Final = (1,)
 ACTION_DTYPE: Final = np.dtype(np.float32)
 SCORES: Final = 1
 """Values that an action is chosen from."""
 FLOAT32: Final = np.dtype(np.float32)
-THREADS_FROM: Final = 8680
+THREADS_FROM: Final = 8445
 """Observations from which on a batch is worth more than one thread."""
 
-MODEL_SHA256: Final = "ba72de5e6c2edc876d29f5d2b0f8e8f03fb2a6b6b7ade02661193d8728ec8e23"
-WEIGHTS_AT: Final = 3392
+MODEL_SHA256: Final = "b466db8b8f10ef618312617654947ab865b99fe841874f5f6210b589b6bcdd96"
+WEIGHTS_AT: Final = 4352
 """Where in model.bin the weights begin."""
 
 
@@ -66,44 +66,58 @@ def _load_weights() -> NDArray[np.uint8]:
 _weights = _load_weights()
 _address: Final[int] = _weights.ctypes.data
 _no_scores = np.empty(0, np.float32)
+_bounds = (
+    np.array(SPEC["action"]["low"], SPEC["action"]["dtype"]),
+    np.array(SPEC["action"]["high"], SPEC["action"]["dtype"]),
+)
 _process: Final = os.getpid()
 """A process that is forked from this one works with one thread: to use Numba's, which are not copied, would end it."""
 
 
 def predict(
-    observation: Any, state: State | None = None, episode_start: Any = None, deterministic: bool = True
+    observation: Any,
+    state: State | None = None,
+    episode_start: Any = None,
+    deterministic: bool = True,
+    generator: np.random.Generator | None = None,
 ) -> tuple[NDArray[np.float32], State | None]:
     """
     The action for one observation, or for each of a batch, and the state as it was given.
 
     Args:
-        observation: array-like of shape (3,), or with one dimension more in front: a batch.
-            Any real dtype.
+        observation: array-like of shape (3,), any real dtype;
+            for a batch with one dimension more in front.
         state: returned as it is: this policy has none.
         episode_start: not used: this policy has no state.
-        deterministic: must be true: this predictor does not sample.
+        deterministic: whether to give the best action, or one that is drawn.
+        generator: what draws; None is one that this process has, seeded by the system.
 
     Returns:
-        An array of shape (1,), for a batch of n observations (n, ...), dtype float32; and `state`.
+        An array of shape (1,), for a batch of n observations (n, ...), dtype float32;
+        and `state`.
 
     Raises:
         ValueError: if the observation has another shape, is not of real numbers, or holds NaN or infinity.
+        TypeError: if the generator is none of NumPy's.
     """
     if not deterministic:
-        raise NotImplementedError("this predictor does not sample: call it with deterministic=True")
+        arrays, single = _arrays(observation)
+        drawn = _draw(arrays, generator)
+        return drawn.reshape(ACTION_SHAPE if single else (len(drawn), *ACTION_SHAPE)), state
     # One observation of float32 is all that most callers ever have: it takes the way of `act`.
     actions = np.empty(1, ACTION_DTYPE)
     if not act_one(observation, _address, actions):
         return actions, state
-    rows, single = _rows(observation)
-    actions = np.empty(len(rows) * 1, ACTION_DTYPE)
-    _run(rows, _no_scores, actions)
-    return actions.reshape(ACTION_SHAPE if single else (len(rows), *ACTION_SHAPE)), state
+    arrays, single = _arrays(observation)
+    rows = len(arrays[0])
+    actions = np.empty(rows * 1, ACTION_DTYPE)
+    _run(arrays, actions, _no_scores)
+    return actions.reshape(ACTION_SHAPE if single else (rows, *ACTION_SHAPE)), state
 
 
 def act(observation: Any) -> NDArray[np.float32]:
     """
-    The action for one observation of shape (3,), as an array of shape (1,).
+    The action for one observation, as an array of shape (1,).
 
     A contiguous float32 array, the usual case, is read where it is; anything else is converted first.
 
@@ -111,10 +125,13 @@ def act(observation: Any) -> NDArray[np.float32]:
         ValueError: as `predict`.
     """
     action = np.empty(1, ACTION_DTYPE)
-    if act_one(observation, _address, action):
-        row = _one(observation)
-        if act_one(row.reshape(-1), _address, action):
-            _refuse(row)
+    if not act_one(observation, _address, action):
+        return action
+    arrays = _one(observation)
+    arguments: list[Any] = [*(array.reshape(-1) for array in arrays), _address, action]
+    status = act_one(*arguments)
+    if status:
+        _refuse(status, arrays)
     return action
 
 
@@ -131,10 +148,60 @@ def scores(observation: Any) -> NDArray[np.float32]:
     Raises:
         ValueError: as `predict`.
     """
-    rows, single = _rows(observation)
-    result = np.empty(len(rows) * SCORES, np.float32)
-    _run(rows, result, np.empty(len(rows) * 1, ACTION_DTYPE))
-    return result if single else result.reshape(-1, SCORES)
+    arrays, single = _arrays(observation)
+    rows = len(arrays[0])
+    result = np.empty(rows * SCORES, np.float32)
+    _run(arrays, np.empty(rows * 1, ACTION_DTYPE), result)
+    return result if single else result.reshape(rows, SCORES)
+
+
+def distribution(observation: Any) -> dict[str, NDArray[Any]]:
+    """
+    What `predict` draws from where `deterministic` is false.
+
+    Args:
+        observation: as for `predict`.
+
+    Returns:
+        A dict of these arrays; for a batch of n observations they have one dimension more in front, n.
+            mean: float32 of shape (1,).
+            std: float32 of shape (1,): of what is then squashed and rescaled to the bounds of actions.
+
+    Raises:
+        ValueError: as `predict`.
+    """
+    arrays, single = _arrays(observation)
+    mean = _head(arrays)
+    std = _computed(arrays, "std")
+    return {"mean": mean[0], "std": std[0]} if single else {"mean": mean, "std": std}
+
+
+def _draw(arrays: tuple[NDArray[Any], ...], generator: np.random.Generator | None) -> NDArray[np.float32]:
+    """
+    Actions for all observations, drawn, as rows.
+    """
+    found = _head(arrays)
+    return sampling.draw(found, _computed(arrays, "std"), _bounds, generator)
+
+
+def _head(arrays: tuple[NDArray[Any], ...]) -> NDArray[np.float32]:
+    """
+    The scores as rows.
+    """
+    rows = len(arrays[0])
+    result = np.empty((rows, SCORES), np.float32)
+    _run(arrays, np.empty(rows * 1, ACTION_DTYPE), result.reshape(-1))
+    return result
+
+
+def _computed(arrays: tuple[NDArray[Any], ...], name: str) -> NDArray[np.float32]:
+    """
+    What is computed besides the scores: it must be finite.
+    """
+    found = _extras(arrays)[name]
+    if not np.isfinite(found).all():
+        _refuse(0, arrays)
+    return found
 
 
 def layers(observation: Any) -> dict[str, NDArray[Any]]:
@@ -143,75 +210,62 @@ def layers(observation: Any) -> dict[str, NDArray[Any]]:
     """
     from .inspection import layers as inspect  # compiled only when asked for
 
-    return inspect(_one(observation).reshape(-1), _address)
+    return inspect(*(array.reshape(-1) for array in _one(observation)), _address)
 
 
-def _run(rows: NDArray[np.float32], scores: NDArray[np.float32], actions: NDArray[np.float32]) -> None:
-    if len(rows) >= THREADS_FROM and os.getpid() == _process and numba.get_num_threads() > 1:
+def _run(arrays: tuple[NDArray[Any], ...], actions: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
+    """
+    Fills actions, and scores if there is room for them.
+    """
+    rows = len(arrays[0])
+    results = (actions, scores)
+    arguments: list[Any] = [rows, *(array.reshape(-1) for array in arrays), _address, *results]
+    if rows >= THREADS_FROM and os.getpid() == _process and numba.get_num_threads() > 1:
         from .threads import predict_rows as predict_threaded  # compiled only when needed
 
-        status = predict_threaded(rows, _address, scores, actions)
+        status = predict_threaded(*arguments)
     else:
-        status = predict_rows(rows.reshape(-1), _address, scores, actions, np.empty(ROOM, np.float32))
+        status = predict_rows(*[*arguments, np.empty(ROOM, np.float32)])
     if status:
-        _refuse(rows)
+        _refuse(status, arrays)
 
 
-def _rows(observation: Any) -> tuple[NDArray[np.float32], bool]:
+def _extras(arrays: tuple[NDArray[Any], ...]) -> dict[str, NDArray[np.float32]]:
     """
-    The observations as contiguous rows of float32, and whether there is only one, without a batch dimension.
+    What is computed besides actions and scores.
     """
-    array = _real(observation)
-    if array.shape == OBSERVATION_SHAPE:
-        return _packed(array.reshape(1, FEATURES)), True
-    if array.ndim and array.shape[1:] == OBSERVATION_SHAPE and len(array):
-        return _packed(array.reshape(len(array), FEATURES)), False
-    raise ValueError(
-        f"observation: expected shape {OBSERVATION_SHAPE}, or (n, {', '.join(map(str, OBSERVATION_SHAPE))}) "
-        f"with n of at least 1, found {array.shape}"
-    )
+    from .extras import extras  # compiled only when asked for
+
+    status, named = extras(arrays, _address)
+    if status:
+        _refuse(status, arrays)
+    return named
 
 
-def _one(observation: Any) -> NDArray[np.float32]:
+def _arrays(observation: Any) -> tuple[tuple[NDArray[Any], ...], bool]:
     """
-    One observation as a contiguous float32 array.
+    Everything that is given, as entry points take it, and whether it is for only one observation, without a batch.
     """
-    rows, single = _rows(observation)
+    array, single = inputs.box(observation, (3,), FLOAT32, "observation")
+    return (array,), single
+
+
+def _one(observation: Any) -> tuple[NDArray[Any], ...]:
+    """
+    The same for one observation.
+    """
+    arrays, single = _arrays(observation)
     if not single:
-        raise ValueError(f"observation: expected one, of shape {OBSERVATION_SHAPE}, found {len(rows)} in a batch")
-    return rows
+        raise ValueError(f"observation: expected one, of shape {OBSERVATION_SHAPE}, found {len(arrays[0])} in a batch")
+    return arrays
 
 
-def _real(observation: Any) -> NDArray[Any]:
+def _refuse(status: int, arrays: tuple[NDArray[Any], ...]) -> NoReturn:
     """
-    The observation as an array of real numbers.
+    Raises ValueError for what an entry point refused.
     """
-    try:
-        array = np.asarray(observation)
-    except (ValueError, RuntimeError) as error:  # ragged lists; tensors that want their gradients
-        raise ValueError(f"observation: expected an array of shape {OBSERVATION_SHAPE}, found {error}") from None
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"observation: expected real numbers, found dtype {array.dtype}")
-    return array
-
-
-def _packed(array: NDArray[Any]) -> NDArray[np.float32]:
-    """
-    The array as float32, contiguous and aligned, as entry points take it; copied only if it is not.
-    """
-    if array.dtype is not FLOAT32:
-        with np.errstate(all="ignore"):  # what float32 can't hold becomes infinite, and is refused as such
-            return array.astype(np.float32, order="C")
-    return array if array.flags.c_contiguous and array.flags.aligned else array.copy(order="C")
-
-
-def _refuse(rows: NDArray[np.float32]) -> NoReturn:
-    """
-    Raises ValueError for observations that an entry point refused.
-    """
-    bad = np.argwhere(~np.isfinite(rows))
-    if len(bad):
-        row, place = (int(index) for index in bad[0])
-        value, where = rows[row, place], tuple(map(int, np.unravel_index(place, OBSERVATION_SHAPE)))
-        raise ValueError(f"observation {row} of {len(rows)}: expected finite numbers, found {value} at {where}")
+    if status == NOT_FINITE:
+        labels = (("observation", (3,)),)
+        for (label, shape), array in zip(labels, arrays, strict=True):
+            inputs.expect_finite(label, array.reshape(len(array), *shape))
     raise ValueError("the network's output is not finite for this observation: its values are too large")

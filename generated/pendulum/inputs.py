@@ -1,0 +1,73 @@
+"""
+What callers give, as the rows that entry points take.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def box(value: Any, shape: tuple[int, ...], dtype: "np.dtype[Any]", what: str) -> tuple[NDArray[Any], bool]:
+    """
+    Observations of a Box as contiguous rows, and whether it is only one, without a batch dimension.
+
+    Args:
+        value: array-like of this shape, or with one dimension more in front.
+        shape: of one observation.
+        dtype: of the rows.
+        what: a name for messages.
+    """
+    array = real(value, shape, what)
+    size = math.prod(shape)
+    if array.shape == shape:
+        return packed(array.reshape(1, size), dtype, what), True
+    if array.ndim and array.shape[1:] == shape and len(array):
+        return packed(array.reshape(len(array), size), dtype, what), False
+    raise wrong_shape(what, shape, array)
+
+
+def real(value: Any, shape: tuple[int, ...], what: str) -> NDArray[Any]:
+    """
+    The value as an array of real numbers.
+    """
+    try:
+        array = np.asarray(value)
+    except (ValueError, RuntimeError) as error:  # ragged lists; tensors that want their gradients
+        raise ValueError(f"{what}: expected an array of shape {shape}, found {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{what}: expected real numbers, found dtype {array.dtype}")
+    return array
+
+
+def packed(array: NDArray[Any], dtype: "np.dtype[Any]", what: str) -> NDArray[Any]:
+    """
+    The array in this dtype, contiguous and aligned, as entry points take it; copied only if it is not.
+    """
+    if array.dtype is not dtype:
+        with np.errstate(all="ignore"):  # what the dtype can't hold becomes infinite, and is refused as such
+            return array.astype(dtype, order="C")
+    return array if array.flags.c_contiguous and array.flags.aligned else array.copy(order="C")
+
+
+def wrong_shape(what: str, shape: tuple[int, ...], array: NDArray[Any]) -> ValueError:
+    """
+    The error for an array of another shape.
+    """
+    batch = ", ".join(map(str, ("n", *shape)))
+    return ValueError(
+        f"{what}: expected shape {shape}, or ({batch}{',' if not shape else ''}) with n of at least 1, "
+        f"found {array.shape}"
+    )
+
+
+def expect_finite(what: str, array: NDArray[Any]) -> None:
+    """
+    Raises ValueError for the first value that is NaN or infinite.
+    """
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        row, *place = (int(index) for index in bad[0])
+        found = array[tuple(bad[0])]
+        raise ValueError(f"{what} {row} of {len(array)}: expected finite numbers, found {found} at {tuple(place)}")
