@@ -53,6 +53,7 @@ def test_the_predictor_of_an_agent_is_the_agent(tmp_path, name, algorithm):
     assert found.algorithm == algorithm
     assert found.observations > 100
     assert found.action_error < 2e-5
+    assert found.score_error is not None
     assert found.score_error < 2e-4
     assert not any(name == "gym" or name.startswith("gym.") for name in sys.modules)
     arguments = ["verify", str(path), "--against", str(MODEL / f"{name}.zip"), "--trust"]

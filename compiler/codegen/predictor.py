@@ -8,7 +8,7 @@ from compiler.codegen.calls import ARRANGING, Steps, needed_by_action, steps_of
 from compiler.codegen.expressions import times
 from compiler.codegen.given import GivenView
 from compiler.codegen.inputs import array_views, input_views, part_views
-from compiler.codegen.interface import interface_of
+from compiler.codegen.interface import interface_of, shape_of
 from compiler.codegen.memory import plan_memory
 from compiler.codegen.naming import comment
 from compiler.codegen.results import (
@@ -23,7 +23,7 @@ from compiler.codegen.results import (
 from compiler.codegen.sampling import SamplingView, sampling_view
 from compiler.codegen.source import call, import_order, python, tuple_source
 from compiler.codegen.specification import specification
-from compiler.ir import Box, Discrete, Model, MultiBinary, MultiDiscrete, Space
+from compiler.ir import Discrete, Model
 from compiler.modelfile import EncodedModel
 from compiler.ops import OPS
 from compiler.options import BuildOptions
@@ -243,7 +243,7 @@ def predictor_view(
         parts=parts,
         arrays=arrays,
         inputs=inputs,
-        action_shape=str(action_shape(space)),
+        action_shape=str(shape_of(space)),
         action=result_view(model, plan, interface.action, "actions"),
         score=result_view(model, plan, interface.scores, "scores"),
         states=state_views(model, plan, interface),
@@ -266,21 +266,8 @@ def predictor_view(
         extra_kernels=sorted(functions[name] for name in functions if name not in needed_by_action(model)),
         model_sha256=digest,
         weights_at=encoded.blob_offset,
-        action_vector=len(action_shape(space)) == 1,
+        action_vector=len(shape_of(space)) == 1,
         long=work >= LONG_WORK,
         sampling=sampling_view(model, interface),
         valued=interface.value is not None,
     )
-
-
-def action_shape(space: Space) -> tuple[int, ...]:
-    """
-    The shape of one action.
-    """
-    match space:
-        case Box() | MultiBinary():
-            return space.shape
-        case MultiDiscrete(nvec=nvec):
-            return (len(nvec),)
-        case _:
-            return ()
