@@ -2,16 +2,23 @@
 The bare network in the forms that the peers take.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.network import Convolution, Floats, Layer, Network
+from benchmarks.network import FORBIDDEN, Convolution, Floats, Layer, Network, Recurrent
+
+TORCH_GATES, ONNX_GATES = "ifgo", "iofg"
+"""The orders in which the gates of an LSTM lie side by side: input, forget, output, and the cell's new content g."""
+
+Dimensions = Sequence[int | str]
 
 
 def onnx_model(network: Network, shape: tuple[int, ...]) -> bytes:
     """
-    The network as an ONNX file: input `x` (batch, ...), output `action`.
+    The network as an ONNX file: input `x` (batch, ...), for masked ones also `mask` (batch, choices), output `action`.
 
     Args:
         network: what to compute.
@@ -20,49 +27,131 @@ def onnx_model(network: Network, shape: tuple[int, ...]) -> bytes:
     Raises:
         ImportError: onnx is missing.
     """
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    graph = _Graph()
+    graph.receive("x", np.float32, ["batch", *shape])
+    _append_network(graph, network, "x", image=len(shape) > 1)
+    return graph.file()
 
-    nodes, constants = [], []
 
-    def constant(name: str, value: Floats) -> str:
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
-        return name
+def recurrent_onnx_model(recurrent: Recurrent) -> bytes:
+    """
+    One step of a recurrent network as an ONNX file, the batch of observations the only one of a sequence.
 
-    def append(op: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(op, inputs, [output], **attributes))
-        return output
+    Inputs: `x` (1, batch, features), and the states `h` and `c`, (1, batch, units). Outputs: `action`, `next_h`,
+    `next_c`.
 
-    last, image = "x", len(shape) > 1
+    Raises:
+        ImportError: onnx is missing.
+    """
+    graph, units = _Graph(), recurrent.units
+    layers = (recurrent.entering, recurrent.feedback)
+    graph.receive("x", np.float32, [1, "batch", recurrent.entering.weight.shape[1]])
+    for name in ("h", "c"):
+        graph.receive(name, np.float32, [1, "batch", units])
+    weights = [graph.constant(f"gates{number}", _gates(layer.weight)) for number, layer in enumerate(layers)]
+    bias = graph.constant("gates", np.concatenate([_gates(layer.bias) for layer in layers], axis=1))
+    graph.append("LSTM", ["x", *weights, bias, "", "h", "c"], ["", "next_h", "next_c"], hidden_size=units)
+    _append_network(graph, recurrent.network, graph.append("Flatten", ["next_h"], ["latent"], axis=2))
+    for name in ("next_h", "next_c"):
+        graph.give(name, np.float32, [1, "batch", units])
+    return graph.file()
+
+
+def _gates(values: Floats) -> Floats:
+    """
+    The weight or the bias of an LSTM in ONNX's order of gates, with an axis of one direction in front.
+    """
+    blocks = dict(zip(TORCH_GATES, np.split(values, len(TORCH_GATES)), strict=True))
+    return np.concatenate([blocks[gate] for gate in ONNX_GATES])[np.newaxis]
+
+
+def _append_network(graph: "_Graph", network: Network, last: str, image: bool = False) -> None:
     for number, layer in enumerate(network.layers):
-        bias = constant(f"bias{number}", layer.bias)
+        bias = graph.constant(f"bias{number}", layer.bias)
         if isinstance(layer, Convolution):
-            weight, strides = constant(f"weight{number}", layer.weight), [layer.stride, layer.stride]
-            last = append("Conv", [last, weight, bias], f"layer{number}", strides=strides)
+            weight, strides = graph.constant(f"weight{number}", layer.weight), [layer.stride, layer.stride]
+            last = graph.append("Conv", [last, weight, bias], [f"layer{number}"], strides=strides)
         else:
-            last, image = append("Flatten", [last], f"flat{number}") if image else last, False
-            last = append("Gemm", [last, constant(f"weight{number}", layer.weight.T), bias], f"layer{number}")
+            last, image = graph.append("Flatten", [last], [f"flat{number}"]) if image else last, False
+            weight = graph.constant(f"weight{number}", layer.weight.T)
+            last = graph.append("Gemm", [last, weight, bias], [f"layer{number}"])
         if layer.activation:
-            last = append(layer.activation.capitalize(), [last], f"active{number}")
-    kind, result = TensorProto.FLOAT, ["batch", network.layers[-1].bias.size]
+            last = graph.append(layer.activation.capitalize(), [last], [f"active{number}"])
+    _append_action(graph, network, last)
+
+
+def _append_action(graph: "_Graph", network: Network, last: str) -> None:
+    """
+    The way from the last layer to the action.
+    """
+    outputs = network.layers[-1].bias.size
+    if network.masked:
+        graph.receive("mask", np.bool_, ["batch", outputs])
+        last = graph.append("Where", ["mask", last, graph.constant("forbidden", FORBIDDEN)], ["allowed"])
     if network.low is None or network.high is None:
-        append("ArgMax", [last], "action", axis=1, keepdims=0)
-        kind, result = TensorProto.INT64, ["batch"]
+        graph.append("ArgMax", [last], ["action"], axis=1, keepdims=0)
+        graph.give("action", np.int64, ["batch"])
+        return
+    if network.clipped:
+        last = graph.append("Max", [last, graph.constant("low", network.low)], ["bounded"])
+        graph.append("Min", [last, graph.constant("high", network.high)], ["action"])
     else:
         half = np.float32(0.5) * (network.high - network.low)
-        last = append("Mul", [last, constant("half", half)], "scaled")
-        append("Add", [last, constant("middle", network.low + half)], "action")
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", *shape])],
-        [helper.make_tensor_value_info("action", kind, result)],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    data: bytes = model.SerializeToString()
-    return data
+        last = graph.append("Mul", [last, graph.constant("half", half)], ["scaled"])
+        graph.append("Add", [last, graph.constant("middle", network.low + half)], ["action"])
+    graph.give("action", np.float32, ["batch", outputs])
+
+
+class _Graph:
+    """
+    An ONNX graph under construction.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    def constant(self, name: str, value: NDArray[np.float32] | np.float32) -> str:
+        from onnx import numpy_helper
+
+        self._constants.append(numpy_helper.from_array(np.asarray(value, np.float32, order="C"), name))
+        return name
+
+    def append(self, op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> str:
+        """
+        A node; returns its first output.
+        """
+        from onnx import helper
+
+        self._nodes.append(helper.make_node(op, inputs, outputs, **attributes))
+        return outputs[0]
+
+    def receive(self, name: str, dtype: type[np.generic], shape: Dimensions) -> None:
+        self._inputs.append(self._declared(name, dtype, shape))
+
+    def give(self, name: str, dtype: type[np.generic], shape: Dimensions) -> None:
+        self._outputs.append(self._declared(name, dtype, shape))
+
+    def file(self) -> bytes:
+        """
+        The graph as a checked file.
+        """
+        import onnx
+        from onnx import helper
+
+        graph = helper.make_graph(self._nodes, "network", self._inputs, self._outputs, self._constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.checker.check_model(model)
+        data: bytes = model.SerializeToString()
+        return data
+
+    @staticmethod
+    def _declared(name: str, dtype: type[np.generic], shape: Dimensions) -> Any:
+        from onnx import helper
+
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
 
 
 def torch_module(network: Network) -> Any:
@@ -84,6 +173,8 @@ def torch_module(network: Network) -> Any:
         def forward(self, x: Any) -> Any:
             if network.low is None:
                 return x.argmax(dim=1)
+            if network.clipped:
+                return x.clamp(self.low, self.low + self.width)
             return self.low + 0.5 * (x + 1.0) * self.width
 
     modules: list[Any] = []

@@ -1,7 +1,7 @@
 """
 Policies that take more than an observation: a recurrent state, or a mask.
 
-Peers for bare networks have no part in these tables: all that they would be spared is what is measured.
+ONNX Runtime stands for the peers that run bare networks: it is spared the beginnings of episodes and all checks.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks import agents, peers
 from benchmarks.contest import Contestant, Effort
+from benchmarks.network import recurrent_of
 from benchmarks.report import Table, measured
 from benchmarks.subjects import Bench, Subject
 
@@ -37,7 +38,12 @@ def recurrent(bench: Bench, effort: Effort) -> list[Table]:
     }
     expected = answers(following(_agent(subject).predict, deterministic=True), _rows(subject))
     title = "One observation, RecurrentPPO (17-LSTM 256-64-64-6, tanh), the state fed back, one thread"
-    return [measured("recurrent", title, entrants(calls, _rows(subject), expected), effort, "SB3 25 x")]
+    runtime = peers.entered(
+        peers.ONNX_RUNTIME,
+        lambda: peers.recurrent_onnxruntime(recurrent_of(subject.model), _rows(subject)),
+        expected,
+    )
+    return [measured("recurrent", title, [*entrants(calls, _rows(subject), expected), runtime], effort, "SB3 25 x")]
 
 
 def masked(bench: Bench, effort: Effort) -> list[Table]:
@@ -59,7 +65,8 @@ def masked(bench: Bench, effort: Effort) -> list[Table]:
     }
     expected = answers(calls["MaskablePPO.predict"], questions)
     title = "One observation with a mask, MaskablePPO (8-64-64-6, tanh), one thread"
-    return [measured("masked", title, entrants(calls, questions, expected), effort, "SB3 400 x")]
+    runtime = peers.entered(peers.ONNX_RUNTIME, lambda: peers.masked_onnxruntime(subject.network, questions), expected)
+    return [measured("masked", title, [*entrants(calls, questions, expected), runtime], effort, "SB3 400 x")]
 
 
 def following(predict: Predict, **arguments: Any) -> Call:

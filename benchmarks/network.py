@@ -2,7 +2,7 @@
 The bare network of a policy, as the peers run it: layers, then the way from the last to the action.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +15,14 @@ from compiler.pipeline import stages
 
 Floats = NDArray[np.float32]
 ACTIVATIONS = ("tanh", "relu")
+BOUNDED = ("rescale", "clip")
+MASKED = "masked_argmax"
+LSTM = ("add", "flatten", "linear", "linear", "lstm_cell", "lstm_hidden", "reset", "reset")
+"""What the first LSTM layer of a policy is made of, by name."""
 AROUND = ("divide", "flatten", "argmax")
 """What peers are spared, or have without being told."""
+FORBIDDEN = np.float32(-1e8)
+"""What stands in for the logit of a choice that a mask does not allow, as in sb3-contrib's MaskableCategorical."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +70,24 @@ class Convolution:
 @dataclass(frozen=True)
 class Network:
     """
-    The layers, and bounds that a squashed action is rescaled to; without bounds the action is the largest output.
+    The layers, and the bounds of an action; without bounds the action is the largest output.
     """
 
     layers: tuple[Layer | Convolution, ...]
     low: Floats | None = None
     high: Floats | None = None
+    clipped: bool = False
+    """Whether the action is clipped to the bounds; otherwise it was squashed by tanh and is rescaled to them."""
+    masked: bool = False
+    """Whether a mask says among which outputs the largest is looked for."""
 
-    def run(self, batch: Floats) -> NDArray[Any]:
+    def run(self, batch: Floats, masks: NDArray[np.bool_] | None = None) -> NDArray[Any]:
         """
         The actions for a batch, in plain NumPy.
+
+        Args:
+            batch: (batch, ...).
+            masks: bool (batch, choices), for masked networks; without them everything is allowed.
         """
         x = batch
         for layer in self.layers:
@@ -82,8 +96,12 @@ class Network:
                 x = np.tanh(x)
             elif layer.activation == "relu":
                 x = np.maximum(x, 0)
+        if masks is not None:
+            x = np.where(masks, x, FORBIDDEN)
         if self.low is None or self.high is None:
             return np.asarray(np.argmax(x, axis=1))
+        if self.clipped:
+            return np.asarray(np.clip(x, self.low, self.high))
         return np.asarray(self.low + np.float32(0.5) * (x + 1) * (self.high - self.low))
 
     @property
@@ -94,33 +112,96 @@ class Network:
         return sum(layer.weight.size for layer in self.layers if isinstance(layer, Layer))
 
 
+@dataclass(frozen=True)
+class Recurrent:
+    """
+    One LSTM layer and the network after it.
+
+    The gates lie side by side in torch's order: input, forget, cell, output.
+    """
+
+    entering: Layer
+    """Weight (4 * units, features), bias (4 * units,): what the observation adds to the gates."""
+    feedback: Layer
+    """Weight (4 * units, units), bias (4 * units,): what the hidden state adds to them."""
+    network: Network
+
+    @property
+    def units(self) -> int:
+        """
+        The size of the hidden state, and of the cell state.
+        """
+        return int(self.feedback.weight.shape[1])
+
+
 def network_of(model: Model) -> Network:
     """
-    The network of a model as a frontend read it: a chain of layers that ends in an argmax or in tanh and rescaling.
+    The network of a model as a frontend read it: a chain of layers that ends in an argmax, with a mask or without, in
+    tanh and rescaling, or in clipping.
+
+    Raises:
+        ValueError: the model has something else.
     """
-    chain = dict(stages(model, BuildOptions()))["drop_unused"]
+    chain = _simplified(model)
+    return _network(chain, _way_to_action(chain))
+
+
+def recurrent_of(model: Model) -> Recurrent:
+    """
+    The LSTM of a model as a frontend read it, and the network after it.
+
+    Raises:
+        ValueError: the model does not begin with an LSTM layer, or has something else than a network after it.
+    """
+    chain = _simplified(model)
+    nodes = _way_to_action(chain)
+    ops = [node.op for node in nodes]
+    end = ops.index("lstm_hidden") + 1 if "lstm_hidden" in ops else 0
+    if tuple(sorted(ops[:end])) != LSTM:
+        raise ValueError(f"the peers begin with an LSTM layer, {model.name} has {' '.join(ops)}")
+    linear = [node for node in nodes[:end] if node.op == "linear"]
+    # What the observation adds comes first: the hidden state is the one that a beginning episode resets.
+    linear.sort(key=lambda node: (before := chain.producer(node.inputs[0])) is not None and before.op == "reset")
+    entering, feedback = (_layer(chain, node) for node in linear)
+    return Recurrent(entering, feedback, _network(chain, nodes[end:]))
+
+
+def _simplified(model: Model) -> Model:
+    """
+    The model before the passes that give it the form our kernels need.
+    """
+    return dict(stages(model, BuildOptions()))["drop_unused"]
+
+
+def _network(chain: Model, nodes: Sequence[Node]) -> Network:
     layers: list[Layer | Convolution] = []
     low = high = None
-    for node in _way_to_action(chain):
-        constants = [
-            np.asarray(data, np.float32) for name in node.inputs if (data := chain.tensors[name].data) is not None
-        ]
+    for node in nodes:
         if node.op == "linear":
-            weight, bias = constants
-            layers.append(Layer(weight, bias))
+            layers.append(_layer(chain, node))
         elif node.op == "conv2d":
-            weight, bias = constants
+            weight, bias = _constants(chain, node)
             layers.append(Convolution(weight, bias, _only_stride(node)))
         elif node.op in ACTIVATIONS:
             layers[-1] = replace(layers[-1], activation=node.op)
-        elif node.op == "rescale":
-            low, high = constants
-        elif node.op not in AROUND:
+        elif node.op in BOUNDED:
+            low, high = _constants(chain, node)
+        elif node.op not in (*AROUND, MASKED):
             raise ValueError(f"the peers have no {node.op}")
-    return Network(tuple(layers), low, high)
+    ops = {node.op for node in nodes}
+    return Network(tuple(layers), low, high, clipped="clip" in ops, masked=MASKED in ops)
 
 
-def _way_to_action(model: Model) -> Iterator[Node]:
+def _layer(chain: Model, node: Node) -> Layer:
+    weight, bias = _constants(chain, node)
+    return Layer(weight, bias)
+
+
+def _constants(chain: Model, node: Node) -> list[Floats]:
+    return [np.asarray(data, np.float32) for name in node.inputs if (data := chain.tensors[name].data) is not None]
+
+
+def _way_to_action(model: Model) -> list[Node]:
     """
     The nodes that decide the action, in order: what only draws from a distribution is not among them.
     """
@@ -128,7 +209,7 @@ def _way_to_action(model: Model) -> Iterator[Node]:
     for node in reversed(model.nodes):
         if needed.intersection(node.outputs):
             needed.update(node.inputs)
-    return (node for node in model.nodes if needed.intersection(node.outputs))
+    return [node for node in model.nodes if needed.intersection(node.outputs)]
 
 
 def _only_stride(node: Node) -> int:

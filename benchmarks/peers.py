@@ -5,16 +5,17 @@ What else can run the network of a policy. A peer that is not installed is `Miss
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contest import Contestant, Missing
-from benchmarks.exports import onnx_model, torch_module
-from benchmarks.network import Network
+from benchmarks.exports import onnx_model, recurrent_onnx_model, torch_module
+from benchmarks.network import Network, Recurrent
 
+ONNX_RUNTIME = "ONNX Runtime"
 AGREEMENT = 1e-3
 """How far apart actions may be before a row says that its contestant computes something else."""
 
@@ -71,17 +72,20 @@ def enter(work: Work, peers: dict[str, Peer]) -> list[Contestant | Missing]:
     """
     The peers ready to run, each compared with plain NumPy first; or why they can't run.
     """
-    return [_enter(name, peer, work) for name, peer in peers.items()]
+    return [entered(name, partial(peer, work), work.expected) for name, peer in peers.items()]
 
 
-def _enter(name: str, peer: Peer, work: Work) -> Contestant | Missing:
+def entered(name: str, prepare: Callable[[], Contestant], expected: Sequence[NDArray[Any]]) -> Contestant | Missing:
+    """
+    One peer ready to run, compared with the expected actions first; or why it can't run.
+    """
     try:
-        contestant = peer(work)
+        contestant = prepare()
     except ImportError as error:
         return Missing(name, f"not installed: {error.name or error}")
     except Exception as error:  # a peer of another version must not take the whole table with it
         return Missing(name, f"failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-    return checked(contestant, work.expected)
+    return checked(contestant, expected)
 
 
 def checked(contestant: Contestant, expected: Sequence[NDArray[Any]]) -> Contestant:
@@ -118,17 +122,56 @@ def onnxruntime(work: Work) -> Contestant:
     """
     ONNX Runtime on the bare network.
     """
+    run = _session(work.onnx, work.threads)
+    feeds = [{"x": batch} for batch in work.batches]
+    if work.single and work.network.low is None:
+        return Contestant(ONNX_RUNTIME, lambda feed: int(run(None, feed)[0][0]), feeds)
+    return Contestant(ONNX_RUNTIME, lambda feed: run(None, feed)[0], feeds)
+
+
+def masked_onnxruntime(network: Network, questions: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]]) -> Contestant:
+    """
+    ONNX Runtime on the bare network of a policy that takes masks.
+
+    Args:
+        network: what to compute.
+        questions: single observations, each with its mask.
+    """
+    run = _session(onnx_model(network, questions[0][0].shape), 1)
+    feeds = [{"x": observation[np.newaxis], "mask": mask[np.newaxis]} for observation, mask in questions]
+    return Contestant(ONNX_RUNTIME, lambda feed: int(run(None, feed)[0][0]), feeds)
+
+
+def recurrent_onnxruntime(recurrent: Recurrent, observations: Sequence[NDArray[Any]]) -> Contestant:
+    """
+    ONNX Runtime on an LSTM and the network after it, the states of each call fed to the next.
+
+    Args:
+        recurrent: what to compute.
+        observations: single ones, in the order of an episode.
+    """
+    run = _session(recurrent_onnx_model(recurrent), 1)
+    hidden = cell = np.zeros((1, 1, recurrent.units), np.float32)
+
+    def call(observation: NDArray[np.float32]) -> Any:
+        nonlocal hidden, cell
+        action, hidden, cell = run(None, {"x": observation, "h": hidden, "c": cell})
+        return action
+
+    return Contestant(ONNX_RUNTIME, call, [observation[np.newaxis, np.newaxis] for observation in observations])
+
+
+def _session(file: bytes, threads: int) -> Callable[..., Any]:
+    """
+    What runs an ONNX file.
+    """
     import onnxruntime as runtime
 
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = work.threads
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    session = runtime.InferenceSession(work.onnx, options, providers=["CPUExecutionProvider"])
-    feeds = [{"x": batch} for batch in work.batches]
-    run = session.run
-    if work.single and work.network.low is None:
-        return Contestant("ONNX Runtime", lambda feed: int(run(None, feed)[0][0]), feeds)
-    return Contestant("ONNX Runtime", lambda feed: run(None, feed)[0], feeds)
+    run: Callable[..., Any] = runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"]).run
+    return run
 
 
 def openvino(work: Work) -> Contestant:
