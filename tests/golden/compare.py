@@ -14,6 +14,9 @@ ACTION = 1e-5
 MOST_UNDECIDED = 0.05
 """Of all observations: those whose two best scores are too close to be told apart, as without biases near zero."""
 
+FEW = 100
+"""Of fewer observations, any share may be undecided: zeros, for a network without biases."""
+
 
 def score_tolerance(scores: np.ndarray, observations: Any) -> np.ndarray:
     """
@@ -91,6 +94,6 @@ def _assert_same_choices(actual: np.ndarray, expected: np.ndarray, scores: np.nd
     nothing = np.isneginf(best).all(axis=1)
     with np.errstate(invalid="ignore"):
         decided = nothing | (best[:, 1] - best[:, 0] > rounding)
-    assert (~decided).mean() <= MOST_UNDECIDED
+    assert len(decided) < FEW or (~decided).mean() <= MOST_UNDECIDED
     wrong = np.flatnonzero(decided & (actual != expected))
     assert not len(wrong), f"row {wrong[0]}: {actual[wrong[0]]} instead of {expected[wrong[0]]}"
