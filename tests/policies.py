@@ -178,3 +178,20 @@ def recurrent(layers: int = 2, action: Callable[[], Space] = lambda: NARROW) -> 
         return sketch.model(WIDE, space, graph.add("argmax", [scores], "mode"), scores, tuple(states))
     bounds = [graph.constant("low", NARROW.low), graph.constant("high", NARROW.high)]
     return sketch.model(WIDE, space, graph.add("clip", [scores, *bounds], "clip"), scores, tuple(states))
+
+
+def normalised() -> Model:
+    """
+    A policy of observations that VecNormalize's statistics are applied to, one of three choices.
+    """
+    sketch = Sketch()
+    graph, (size,) = sketch.graph, WIDE.shape
+    source = graph.input("observation", DType.FLOAT64, (BATCH, size))
+    statistics = [
+        graph.constant("vecnormalize.mean", sketch.rng.normal(size=size)),
+        graph.constant("vecnormalize.deviation", sketch.rng.uniform(0.5, 2, size=size)),
+    ]
+    source = graph.add("normalize", [source, *statistics], "vecnormalize", clip=10.0)
+    latent = graph.add("tanh", [sketch.linear(source, "pi", 8)], "pi.tanh")
+    scores = sketch.linear(latent, "action_net", 3)
+    return sketch.model(WIDE, Discrete(3), graph.add("argmax", [scores], "mode"), scores)

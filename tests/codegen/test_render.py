@@ -17,9 +17,10 @@ import pytest
 from compiler import codegen, modelfile
 from compiler.codegen import PACKAGE
 from compiler.errors import PolicycError
-from compiler.ir import Box, DType, Model, MultiBinary, Output
+from compiler.ir import Box, Discrete, DType, Model, MultiBinary, MultiDiscrete, Output
 from compiler.options import LANES, BuildOptions
 from compiler.pipeline import run_passes
+from tests import policies
 from tests.codegen.test_naming import HOSTILE
 from tests.models import observations, policy, predictor, sources, write
 from tests.strategies import ACTIVATIONS
@@ -196,6 +197,14 @@ PACKAGES = {
     ),
     "hostile_" + "x" * 92: (named((*HOSTILE[2:12], *MEANINGFUL), file='"""\n{{ x }}'), BuildOptions()),
     "heap": (policy((20_000,), (16,), 2), BuildOptions()),
+    "dict_with_value": (policies.observing(policies.PARTS, policies.NARROW), BuildOptions(with_value=True)),
+    "dict_of_one_lane": (policies.observing(policies.PARTS, MultiDiscrete((2, 3))), BuildOptions(lanes=1)),
+    "bits": (policies.observing(MultiBinary((2, 3)), MultiBinary((4,))), BuildOptions(lanes=4)),
+    "masked": (policies.masked(), BuildOptions()),
+    "masked_propagating": (policies.masked(Discrete(5)), BuildOptions(nonfinite="propagate")),
+    "recurrent": (policies.recurrent(), BuildOptions(lanes=8)),
+    "recurrent_choice": (policies.recurrent(1, lambda: Discrete(3)), BuildOptions()),
+    "normalised": (policies.normalised(), BuildOptions()),
 }  # fmt: skip
 
 
