@@ -11,8 +11,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -184,6 +185,25 @@ def table_of(results: Sequence[Result]) -> Table:
     return table
 
 
+def _examined(paths: list[Path], names: list[str], processes: int) -> Iterator[Result]:
+    """
+    The results of all agents, in order.
+
+    A process keeps all that it compiles, so that after some agents it must give way to a new one. That is done here, in
+    rounds: under Python 3.11 an executor with max_tasks_per_child may wait for ever.
+    """
+    context, each = multiprocessing.get_context("spawn"), processes * AGENTS_EACH
+    for first in range(0, len(paths), each):
+        some, named = paths[first : first + each], names[first : first + each]
+        with ProcessPoolExecutor(min(processes, len(some)), mp_context=context) as pool:
+            futures = [pool.submit(examine, path, name) for path, name in zip(some, named, strict=True)]
+            for name, future in zip(named, futures, strict=True):
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    yield Result(name, failure="the process that examined it, or an agent beside it, ended")
+
+
 def run(folder: Path, processes: int, console: Console) -> int:
     """
     Examines all agents and prints the table; the exit status.
@@ -193,14 +213,11 @@ def run(folder: Path, processes: int, console: Console) -> int:
         console.print(f"no .zip below {folder}", markup=False)
         return 1
     console.print("Stable-Baselines3 loads these files, which executes what they say.")
-    context = multiprocessing.get_context("spawn")
-    # A process keeps all that it compiles: after some agents it gives way to a new one.
-    with ProcessPoolExecutor(min(processes, len(paths)), mp_context=context, max_tasks_per_child=AGENTS_EACH) as pool:
-        results = []
-        names = [path.relative_to(folder).as_posix() for path in paths]
-        for result in pool.map(examine, paths, names):
-            console.print(f"{result.file}: {'FAILED' if result.failure else 'same'}", markup=False, highlight=False)
-            results.append(result)
+    results = []
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    for result in _examined(paths, names, processes):
+        console.print(f"{result.file}: {'FAILED' if result.failure else 'same'}", markup=False, highlight=False)
+        results.append(result)
     console.print(table_of(results))
     console.print(f"{OBSERVATIONS:,} random observations each besides special ones; fewer only of images.")
     failed = [result for result in results if result.failure]
