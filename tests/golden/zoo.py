@@ -37,6 +37,10 @@ OBSERVATIONS = 1000
 SEED = 7
 RUNS, SECONDS = 5, 0.02
 WIDTH = 200
+TEXTS = {"file": 40, "algorithm": 12, "observation": 32, "action": 22, "options": 36}
+"""The columns of texts with their greatest widths: together with the numbers they fit into `WIDTH`."""
+NUMBERS = {"observations": 12, "worst difference": 10, "SB3 µs": 6, "predictor µs": 9}
+"""The columns of numbers with their least widths."""
 AGENTS_EACH = 16
 
 
@@ -168,11 +172,11 @@ def table_of(results: Sequence[Result]) -> Table:
     One row for each agent.
     """
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("file", "algorithm", "observation", "action", "options"):
-        table.add_column(heading, overflow="ellipsis", max_width=40, no_wrap=True)
-    for heading in ("observations", "worst difference", "SB3 µs", "predictor µs"):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
+    for heading, width in TEXTS.items():
+        table.add_column(heading, overflow="ellipsis", max_width=width, no_wrap=True)
+    for heading, width in NUMBERS.items():
+        table.add_column(heading, justify="right", min_width=width)
+    table.add_column("verdict", min_width=len("FAILED"))
     for result in results:
         numbers = ["", "", "", ""]
         if not result.failure:
