@@ -36,7 +36,7 @@ from tests import models
 OBSERVATIONS = 1000
 SEED = 7
 RUNS, SECONDS = 5, 0.02
-WIDTH = 200
+WIDTH = 210
 TEXTS = {"file": 40, "algorithm": 12, "observation": 32, "action": 22, "options": 36}
 """The columns of texts with their greatest widths: together with the numbers they fit into `WIDTH`."""
 NUMBERS = {"observations": 12, "worst difference": 10, "SB3 µs": 6, "predictor µs": 9}
