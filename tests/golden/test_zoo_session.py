@@ -4,6 +4,8 @@ What `nox -s zoo` finds, says and exits with; and the agents that it is tried wi
 
 import io
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,24 @@ def test_the_table_has_a_row_for_each_agent(tmp_path, console):
     assert rows["bad.zip"].rstrip().endswith("FAILED")
     assert rows["good.zip"].rstrip().endswith("same")
     assert "1 of 2 agents are answered as by SB3." in text
+
+
+@pytest.mark.slow
+def test_processes_that_have_examined_their_share_give_way_to_new_ones(tmp_path):
+    for name in ("a.zip", "b.zip", "c.zip"):
+        (tmp_path / name).write_text("text")
+    program = (
+        "import sys, pathlib, rich.console; from tests.golden import zoo; zoo.AGENTS_EACH = 2;"
+        "sys.exit(zoo.run(pathlib.Path(sys.argv[1]), 1, rich.console.Console(width=zoo.WIDTH)))"
+    )
+    arguments = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2])
+    assert done.returncode == 1, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.endswith(": FAILED")] == [
+        "a.zip: FAILED",
+        "b.zip: FAILED",
+        "c.zip: FAILED",
+    ]
 
 
 def test_a_folder_without_agents_is_a_failure(tmp_path, console):
