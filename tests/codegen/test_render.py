@@ -146,6 +146,8 @@ def misfits() -> dict[str, Model]:
     assert discrete.policy is not None
     space = Box(DType.FLOAT32, np.zeros((5,), np.float32), np.ones((5,), np.float32))
     double = policy(head="clip", bounds="float64")
+    choosing = policies.observing(Discrete(7))
+    assert choosing.policy is not None
     return {
         "no policy": replace(discrete, policy=None),
         "no scores": replace(discrete, outputs=discrete.outputs[:1]),
@@ -157,6 +159,9 @@ def misfits() -> dict[str, Model]:
         "float64 scores": replace(double, outputs=(double.outputs[0], Output("s", double.outputs[0].tensor, "scores"))),
         "scores that are a choice": replace(
             discrete, outputs=(discrete.outputs[0], Output("s", discrete.outputs[0].tensor, "scores"))
+        ),
+        "more choices than the network knows": replace(
+            choosing, policy=replace(choosing.policy, observation_space=Discrete(9))
         ),
         "MultiBinary": replace(discrete, policy=replace(discrete.policy, action_space=MultiBinary((2,)))),
     }
