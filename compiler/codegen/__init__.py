@@ -2,8 +2,10 @@
 From a model to the sources of its predictor: names, places and shapes are decided here, templates put them on paper.
 """
 
+import ast
 import hashlib
 import re
+from dataclasses import replace
 from functools import cache
 
 import jinja2
@@ -26,6 +28,7 @@ PACKAGE = (
     "predictor.py",
     "inputs.py",
     "kernels.py",
+    "entries.py",
     "threads.py",
     "inspection.py",
     "simd.py",
@@ -33,6 +36,9 @@ PACKAGE = (
     "jit.py",
 )
 """The files of every package, each from the template of its name."""
+KERNELS = "kernels.py"
+NAMING = (KERNELS, "entries.py")
+"""The files that import what they use of the words and kernels, name by name."""
 EXTRAS = "extras.py"
 """The file of packages that compute more than actions and scores: a value, or the parameters of a distribution."""
 
@@ -72,11 +78,14 @@ def render(model: Model, encoded: EncodedModel, options: BuildOptions, name: str
 
 def _file(file: str, view: PredictorView, options: BuildOptions) -> str:
     text = _render(file, view, options)
-    if file == "kernels.py":
-        body = text.split(")\n", 1)[1]  # after the imports, which name the words themselves
-        view.words.extend(sorted(_named(body) & _words(), key=import_order))
-        text = _render(file, view, options)
-    return text
+    if file not in NAMING:
+        return text
+    # The first text says what the second must import.
+    used = _named(re.sub(r"^from [.]\w+ import \([^)]*\)\n", "", text, flags=re.MULTILINE))
+    # Of the kernels, entry points call none of a layer, whose name may be one of their own variables'.
+    kernels = set() if file == KERNELS else _defined(_file(KERNELS, view, options)) - _defined("\n".join(view.layers))
+    words, known = sorted(used & _words(), key=import_order), sorted(used & kernels, key=import_order)
+    return _render(file, replace(view, named=frozenset(used), words=words, kernels_named=known), options)
 
 
 def _render(file: str, view: PredictorView, options: BuildOptions) -> str:
@@ -125,6 +134,21 @@ def _called(text: str) -> set[str]:
     return set(re.findall(r"\b([a-z]\w*)\(", _without_prose(text)))
 
 
+def _defined(text: str) -> set[str]:
+    """
+    The functions and constants of a module.
+    """
+    names: set[str] = set()
+    for statement in ast.parse(text).body:
+        match statement:
+            case ast.FunctionDef(name=name):
+                names.add(name)
+            case ast.Assign() | ast.AnnAssign():
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                names.update(node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+    return names
+
+
 def _named(text: str) -> set[str]:
     """
     The names in a source.
@@ -151,7 +175,8 @@ def _reserved() -> set[str]:
     Names that have a meaning in the generated module of kernels.
     """
     templates = resource("templates").joinpath("predictor")
-    texts = [path.read_text("utf-8") for path in (templates / "kernels.py.jinja", *templates.glob("act_*.jinja"))]
+    files = (templates / "kernels.py.jinja", templates / "entries.py.jinja", *templates.glob("act_*.jinja"))
+    texts = [path.read_text("utf-8") for path in files]
     defined = re.findall(r"^def (\w+)", "\n".join(texts), re.MULTILINE)
     staging = {f"{verb}{kind}" for verb in ("finite", "stage", "transpose") for kind in KINDS.values()}
     variables = {"inputs", "weights", "work", "image", "lane"}  # where kernels are called

@@ -4,7 +4,7 @@ The flat view of a whole predictor: constants, calls and texts that the package'
 
 from dataclasses import dataclass, field
 
-from compiler.codegen.calls import ARRANGING, Steps, needed_by_action, steps_of
+from compiler.codegen.calls import ARRANGING, Steps, steps_of
 from compiler.codegen.expressions import times
 from compiler.codegen.given import GivenView
 from compiler.codegen.inputs import array_views, input_views, part_views
@@ -71,8 +71,6 @@ class PredictorView(GivenView):
     steps: Steps
     values: list[ValueView]
     extras: list[ExtraView]
-    extra_kernels: list[str]
-    """The kernels that only extras need."""
     model_sha256: str
     weights_at: int
     action_vector: bool
@@ -82,7 +80,12 @@ class PredictorView(GivenView):
     sampling: SamplingView | None
     valued: bool
     """Whether the value network is compiled in."""
+    named: frozenset[str] = frozenset()
+    """All names in the file that is rendered."""
     words: list[str] = field(default_factory=list)
+    """What it takes from simd.py."""
+    kernels_named: list[str] = field(default_factory=list)
+    """What it takes from kernels.py."""
     functions: list[str] = field(default_factory=list)
     layers: list[str] = field(default_factory=list)
 
@@ -147,14 +150,6 @@ class PredictorView(GivenView):
         """
         names = ["SPEC", "act", "layers", "predict", "scores", *(name for _, name, _ in self.offered)]
         return sorted([*names, *(["Episode"] if self.recurrent else [])], key=import_order)
-
-    @property
-    def extra_imports(self) -> list[str]:
-        """
-        What the extras take from the module of kernels, in the order of import sorters.
-        """
-        names = ["ROOM", "WEIGHTS", "at", "check", "policy", *self.extra_kernels]
-        return sorted([*names, *(["Pointers"] if self.steps.extras else [])], key=import_order)
 
     @property
     def unpacked_extras(self) -> str:
@@ -263,7 +258,6 @@ def predictor_view(
         steps=steps_of(model, encoded, plan, functions, inputs),
         values=[value_view(model, plan, node) for node in model.nodes if node.op not in ARRANGING],
         extras=extra_views(model, plan, encoded, interface),
-        extra_kernels=sorted(functions[name] for name in functions if name not in needed_by_action(model)),
         model_sha256=digest,
         weights_at=encoded.blob_offset,
         action_vector=len(shape_of(space)) == 1,

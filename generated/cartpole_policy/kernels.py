@@ -7,26 +7,20 @@ and writes through pointers: into the weights, which model.bin holds, and into a
 own place.
 """
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .jit import entry, inline, kernel
-from .lowering import BUFFER, NUMBER
+from .jit import inline, kernel
 from .simd import (
     LANES,
     Pointer,
     Vector,
-    address,
     advance,
-    align,
-    floats,
     fma,
     is_finite,
     load,
     load_scalar,
-    pointer,
     put,
     select,
     splat,
@@ -34,7 +28,6 @@ from .simd import (
     store_integer,
     store_scalar,
     total,
-    workspace,
 )
 
 WORKSPACE = 176
@@ -493,41 +486,3 @@ def infer_rows(
         good = infer_row(row, rows, arrays, weights, scored, results, room) and good
         row += 1
     return 0 if good else OVERFLOW
-
-
-@entry(NUMBER, BUFFER, NUMBER, BUFFER, BUFFER, BUFFER)
-def predict_rows(
-    rows: int,
-    observation: NDArray[np.float32],
-    weights: int,
-    actions: NDArray[np.int64],
-    scores: NDArray[np.float32],
-    room: NDArray[np.float32],
-) -> int:
-    """
-    Actions, and scores if there is room for them, for all observations; 0, or why they are refused.
-
-    The face has seen to it that every array has as many values as `rows` observations need.
-    """
-    arrays = (address(observation),)
-    results = (address(actions), address(scores))
-    blob, work = pointer(weights, WEIGHTS), align(address(room))
-    return infer_rows(0, rows, rows, arrays, blob, floats(scores) > 0, results, work)
-
-
-@entry(BUFFER, NUMBER, release_lock=False)
-def act_one(
-    observation: Any,
-    weights: int,
-) -> int:
-    """
-    The action for one observation; below 0, why it is refused.
-    """
-    if floats(observation) != 4:
-        return WRONG_SIZE
-    arrays = (address(observation),)
-    work = workspace(WORKSPACE)
-    status = infer(arrays, pointer(weights, WEIGHTS), work)
-    if status != 0:
-        return status
-    return int(load_scalar(advance(work, 160), 0))

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import inputs, sampling
-from .kernels import NOT_FINITE, ROOM, act_one, predict_rows
+from .entries import act_one, predict_rows
+from .kernels import NOT_FINITE, ROOM
 
 State = TypeVar("State")
 

@@ -7,31 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit import entry, kernel
-from .kernels import (
-    ROOM,
-    WEIGHTS,
-    Pointers,
-    actor_log_std,
-    actor_log_std_exp,
-    at,
-    check,
-    policy,
-)
+from .jit import entry
+from .kernels import ROOM, WEIGHTS, infer_extras
 from .lowering import BUFFER, NUMBER
-from .simd import Pointer, address, advance, align, load_scalar, pointer, store_scalar
+from .simd import address, align, pointer
 
 EXTRAS: tuple[tuple[str, int], ...] = (("std", 1),)
 """What is computed, and how many values it has."""
-
-
-@kernel
-def continue_policy(inputs: Pointers, weights: Pointer, work: Pointer) -> None:
-    """
-    The layers that neither action nor scores need, for one observation, after all others.
-    """
-    actor_log_std(advance(work, 48), advance(weights, 1232), advance(weights, 1264), advance(work, 128))
-    actor_log_std_exp(advance(work, 128), advance(work, 144))
 
 
 @entry(NUMBER, BUFFER, NUMBER, BUFFER, BUFFER)
@@ -46,19 +28,7 @@ def fill(
     Computes everything of EXTRAS for all observations, one after the other; 0, or why they are refused.
     """
     arrays = (address(observation),)
-    status = check(0, rows, rows, arrays)
-    if status != 0:
-        return status
-    blob, work, target = pointer(weights, WEIGHTS), align(address(room)), address(extras)
-    for row in range(rows):
-        inputs = at(row, rows, arrays)
-        policy(inputs, blob, work)
-        continue_policy(inputs, blob, work)
-        source = advance(work, 144)
-        for i in range(1):
-            store_scalar(target, i, load_scalar(source, i))
-        target = advance(target, 1)
-    return 0
+    return infer_extras(rows, arrays, pointer(weights, WEIGHTS), address(extras), align(address(room)))
 
 
 def extras(arrays: tuple[NDArray[Any], ...], weights: int) -> tuple[int, dict[str, NDArray[np.float32]]]:

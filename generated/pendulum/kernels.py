@@ -7,27 +7,21 @@ and writes through pointers: into the weights, which model.bin holds, and into a
 own place.
 """
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .jit import entry, inline, kernel
-from .lowering import BUFFER, NUMBER
+from .jit import inline, kernel
 from .simd import (
     LANES,
     ROUND,
     Pointer,
     Vector,
-    address,
     advance,
-    align,
-    floats,
     fma,
     is_finite,
     load,
     load_scalar,
-    pointer,
     power_of_two,
     put,
     select,
@@ -35,7 +29,6 @@ from .simd import (
     store,
     store_scalar,
     total,
-    workspace,
 )
 
 WORKSPACE = 160
@@ -459,6 +452,15 @@ def policy(inputs: Pointers, weights: Pointer, work: Pointer) -> None:
 
 
 @kernel
+def continue_policy(inputs: Pointers, weights: Pointer, work: Pointer) -> None:
+    """
+    The layers that neither action nor scores need, for one observation, after all others.
+    """
+    actor_log_std(advance(work, 48), advance(weights, 1232), advance(weights, 1264), advance(work, 128))
+    actor_log_std_exp(advance(work, 128), advance(work, 144))
+
+
+@kernel
 def policy_block(weights: Pointer, work: Pointer) -> None:
     """
     All layers for LANES observations, one in each lane.
@@ -586,41 +588,21 @@ def infer_rows(
     return 0 if good else OVERFLOW
 
 
-@entry(NUMBER, BUFFER, NUMBER, BUFFER, BUFFER, BUFFER)
-def predict_rows(
-    rows: int,
-    observation: NDArray[np.float32],
-    weights: int,
-    actions: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    room: NDArray[np.float32],
-) -> int:
+@kernel
+def infer_extras(rows: int, arrays: Pointers, weights: Pointer, extras: Pointer, work: Pointer) -> int:
     """
-    Actions, and scores if there is room for them, for all observations; 0, or why they are refused.
-
-    The face has seen to it that every array has as many values as `rows` observations need.
+    What is computed besides actions and scores, for all observations, one after the other; 0, or why they are refused.
     """
-    arrays = (address(observation),)
-    results = (address(actions), address(scores))
-    blob, work = pointer(weights, WEIGHTS), align(address(room))
-    return infer_rows(0, rows, rows, arrays, blob, floats(scores) > 0, results, work)
-
-
-@entry(BUFFER, NUMBER, BUFFER, release_lock=False)
-def act_one(
-    observation: Any,
-    weights: int,
-    actions: NDArray[np.float32],
-) -> int:
-    """
-    Writes the action for one observation; 0, or why it is refused.
-    """
-    if floats(observation) != 3:
-        return WRONG_SIZE
-    arrays = (address(observation),)
-    work = workspace(WORKSPACE)
-    status = infer(arrays, pointer(weights, WEIGHTS), work)
-    if status == 0:
-        results = (address(actions), address(actions))
-        give(0, 1, False, results, work)
-    return status
+    status = check(0, rows, rows, arrays)
+    if status != 0:
+        return status
+    target = extras
+    for row in range(rows):
+        inputs = at(row, rows, arrays)
+        policy(inputs, weights, work)
+        continue_policy(inputs, weights, work)
+        source = advance(work, 144)
+        for i in range(1):
+            store_scalar(target, i, load_scalar(source, i))
+        target = advance(target, 1)
+    return 0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from . import kernels
+from . import entries
 from .jit import entry
 from .kernels import ROOM, WEIGHTS, infer_rows
 from .lowering import NUMBER
@@ -31,7 +31,7 @@ def predict_chunks(
     scores: int,
 ) -> int:
     """
-    What `kernels.predict_rows` gives, by all threads that Numba has; of all arrays it takes the addresses.
+    What `entries.predict_rows` gives, by all threads that Numba has; of all arrays it takes the addresses.
     """
     chunks = (rows + CHUNK - 1) // CHUNK
     status = np.zeros(chunks, np.int64)
@@ -49,10 +49,10 @@ def predict_chunks(
 
 def predict_rows(*arguments: Any) -> int:
     """
-    The same as `kernels.predict_rows` without `room`; by one thread while another Python thread has Numba's.
+    The same as `entries.predict_rows` without `room`; by one thread while another Python thread has Numba's.
     """
     if not _free.acquire(blocking=False):
-        return kernels.predict_rows(*[*arguments, np.empty(ROOM, np.float32)])
+        return entries.predict_rows(*[*arguments, np.empty(ROOM, np.float32)])
     try:
         rows, given, weights = arguments[0], arguments[1:2], arguments[2]
         results = arguments[3:]

@@ -172,7 +172,7 @@ def test_threads_give_what_one_thread_gives(mixed, monkeypatch):
         for room in ((), (np.empty(module.kernels.ROOM, np.float32),)):
             scores = np.full(count * module.predictor.SCORES, np.nan, np.float32)
             actions = np.full(count * 7, np.nan, module.predictor.ACTION_DTYPE)
-            run = module.kernels.predict_rows if room else module.threads.predict_rows
+            run = module.entries.predict_rows if room else module.threads.predict_rows
             given = rows[:count].reshape(-1)
             assert run(count, given, module.predictor._address, actions, scores, *room) == 0
             results.append((scores, actions))

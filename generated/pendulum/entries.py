@@ -1,0 +1,66 @@
+"""
+What Python calls: the kernels, on arrays.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .jit import entry
+from .kernels import (
+    WEIGHTS,
+    WORKSPACE,
+    WRONG_SIZE,
+    give,
+    infer,
+    infer_rows,
+)
+from .lowering import BUFFER, NUMBER
+from .simd import (
+    address,
+    align,
+    floats,
+    pointer,
+    workspace,
+)
+
+
+@entry(NUMBER, BUFFER, NUMBER, BUFFER, BUFFER, BUFFER)
+def predict_rows(
+    rows: int,
+    observation: NDArray[np.float32],
+    weights: int,
+    actions: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    room: NDArray[np.float32],
+) -> int:
+    """
+    Actions, and scores if there is room for them, for all observations; 0, or why they are refused.
+
+    The face has seen to it that every array has as many values as `rows` observations need.
+    """
+    arrays = (address(observation),)
+    results = (address(actions), address(scores))
+    blob, work = pointer(weights, WEIGHTS), align(address(room))
+    return infer_rows(0, rows, rows, arrays, blob, floats(scores) > 0, results, work)
+
+
+@entry(BUFFER, NUMBER, BUFFER, release_lock=False)
+def act_one(
+    observation: Any,
+    weights: int,
+    actions: NDArray[np.float32],
+) -> int:
+    """
+    Writes the action for one observation; 0, or why it is refused.
+    """
+    if floats(observation) != 3:
+        return WRONG_SIZE
+    arrays = (address(observation),)
+    work = workspace(WORKSPACE)
+    status = infer(arrays, pointer(weights, WEIGHTS), work)
+    if status == 0:
+        results = (address(actions), address(actions))
+        give(0, 1, False, results, work)
+    return status
