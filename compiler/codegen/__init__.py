@@ -5,8 +5,10 @@ From a model to the sources of its predictor: names, places and shapes are decid
 import ast
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import jinja2
 
@@ -37,7 +39,8 @@ PACKAGE = (
 )
 """The files of every package, each from the template of its name."""
 KERNELS = "kernels.py"
-NAMING = (KERNELS, "entries.py")
+EXPORTS = "exports.py"
+NAMING = (KERNELS, "entries.py", EXPORTS)
 """The files that import what they use of the words and kernels, name by name."""
 EXTRAS = "extras.py"
 """The file of packages that compute more than actions and scores: a value, or the parameters of a distribution."""
@@ -62,36 +65,72 @@ def render(model: Model, encoded: EncodedModel, options: BuildOptions, name: str
     Raises:
         UnsupportedError: if the model is not something that a predictor can be made of.
     """
+    view = _view(model, encoded, options, name, options.lanes)
+    files = [*PACKAGE, *([EXTRAS] if view.extra_results else []), *([SAMPLING] if view.sampling else [])]
+    return {file: _file(file, view, _settings(view)) for file in files}
+
+
+TRANSLATED = (KERNELS, EXPORTS, "simd.py", "lowering.py")
+"""The files of a package that is only translated, for targets other than Numba's."""
+
+
+def render_kernels(
+    model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int, blocks: bool
+) -> tuple[PredictorView, dict[str, str]]:
+    """
+    The sources of the kernels for registers of `lanes` values, and what C must know of them.
+
+    Args:
+        model: a policy after all passes; packed for registers of `lanes` values, or of a multiple.
+        encoded: its model file.
+        options: how to build.
+        name: the predictor's name.
+        lanes: values in a register.
+        blocks: whether a batch is computed in blocks; else one observation after the other, in less code.
+    """
+    view = _view(model, encoded, options, name, lanes)
+    settings = {**_settings(view), "blocks": blocks}
+    return view, {"__init__.py": "", **{file: _file(file, view, settings) for file in TRANSLATED}}
+
+
+def _settings(view: PredictorView) -> dict[str, Any]:
+    return {"kind": "discrete" if view.discrete else "array"}
+
+
+def _view(model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int) -> PredictorView:
+    """
+    Everything about a predictor with registers of `lanes` values, the texts of its layers included.
+    """
     interface = interface_of(model)
     nodes = [node for node in model.nodes if node.op not in ARRANGING]
     names = kernel_names([node.name for node in nodes], _reserved() | input_names(interface))
     functions = {node.outputs[0]: name for node, name in zip(nodes, names, strict=True)}
-    view = predictor_view(model, encoded, hashlib.sha256(encoded.data).hexdigest(), options, name, functions)
+    digest = hashlib.sha256(encoded.data).hexdigest()
+    view = predictor_view(model, encoded, digest, replace(options, lanes=lanes), name, functions)
     for node in nodes:
-        layer = layer_view(model, node, functions[node.outputs[0]], options.lanes)
+        layer = layer_view(model, node, functions[node.outputs[0]], lanes)
         template = _environment().get_template(template_name(node))
-        view.layers.append(template.render(layer=layer, lanes=options.lanes).strip())
+        view.layers.append(template.render(layer=layer, lanes=lanes).strip())
     view.functions.extend(_functions("\n".join(view.layers)))
-    files = [*PACKAGE, *([EXTRAS] if view.extra_results else []), *([SAMPLING] if view.sampling else [])]
-    return {file: _file(file, view, options) for file in files}
+    return view
 
 
-def _file(file: str, view: PredictorView, options: BuildOptions) -> str:
-    text = _render(file, view, options)
+def _file(file: str, view: PredictorView, settings: Mapping[str, Any]) -> str:
+    text = _render(file, view, settings)
     if file not in NAMING:
         return text
     # The first text says what the second must import.
     used = _named(re.sub(r"^from [.]\w+ import \([^)]*\)\n", "", text, flags=re.MULTILINE))
     # Of the kernels, entry points call none of a layer, whose name may be one of their own variables'.
-    kernels = set() if file == KERNELS else _defined(_file(KERNELS, view, options)) - _defined("\n".join(view.layers))
+    kernels = set() if file == KERNELS else _defined(_file(KERNELS, view, settings)) - _defined("\n".join(view.layers))
     words, known = sorted(used & _words(), key=import_order), sorted(used & kernels, key=import_order)
-    return _render(file, replace(view, named=frozenset(used), words=words, kernels_named=known), options)
+    return _render(file, replace(view, named=frozenset(used), words=words, kernels_named=known), settings)
 
 
-def _render(file: str, view: PredictorView, options: BuildOptions) -> str:
-    kind = "discrete" if view.discrete else "array"
-    template = _environment().get_template(f"predictor/{file}.jinja")
-    return template.render(predictor=view, kind=kind, lanes=options.lanes).strip() + "\n"
+def _render(file: str, view: PredictorView, settings: Mapping[str, Any]) -> str:
+    folder = "native" if file == EXPORTS else "predictor"
+    template = _environment().get_template(f"{folder}/{file}.jinja")
+    return template.render(predictor=view, lanes=view.lanes, **settings).strip() + "\n"
 
 
 @cache

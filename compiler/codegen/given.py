@@ -194,3 +194,9 @@ class GivenView:
         The tuple of the addresses of arrays.
         """
         return tuple_source([f"address({name})" for name in names], len("results = "))
+
+    def tuple_of(self, names: list[str]) -> str:
+        """
+        The tuple of variables.
+        """
+        return tuple_source(names, len("    results = "))

@@ -45,6 +45,8 @@ class PredictorView(GivenView):
     """
 
     name: str
+    lanes: int
+    """float32 in a register."""
     source: str
     spec: str
     action_shape: str
@@ -233,6 +235,7 @@ def predictor_view(
     block = times("WORKSPACE" if not plan.images else str(plan.block_words), "LANES")
     return PredictorView(
         name=name,
+        lanes=options.lanes,
         source=comment(model.origin.file),
         spec=python(specification(model, interface, name)),
         parts=parts,

@@ -1,0 +1,169 @@
+"""
+Compiles the kernels of a package to object files for other processors: a process of its own, started by `objects`.
+
+Numba translates the functions of `exports.py` to LLVM's representation and does not optimise it, since its passes know
+only the processor of this machine: NUMBA_OPT=0 and no vectoriser, set by whoever starts this. LLVM's own passes, with
+the target's width and instructions, do that afterwards. What is particular to Python is removed: the wrappers become
+internal and disappear, and the environment slots, `common` globals that not every object format has, become internal.
+"""
+
+import importlib.util
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+import llvmlite.binding as llvm
+import numba
+from numba.core import codegen, types
+from numba.core.compiler_lock import global_compiler_lock
+
+
+
+def _make_no_machine_code() -> None:
+    """
+    Keeps Numba from compiling for this machine, which takes as long as all the rest: nothing here is ever executed.
+    """
+    library: Any = codegen.JITCodeLibrary
+    library._finalize_specific = lambda self: None
+    library.get_pointer_to_function = lambda self, name: 0
+    engine: Any = codegen.JITCPUCodegen
+    engine.set_env = lambda self, name, environment: None
+
+
+_SETTINGS = {
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "_nrt": False,
+}
+
+
+def _decorators() -> ModuleType:
+    """
+    What stands in for `jit.py` of a package: its decorators, without a cache and without machine code.
+    """
+    module: Any = ModuleType("kernels.jit")
+    module.kernel = numba.njit(**_SETTINGS)
+    module.inline = numba.njit(**_SETTINGS, forceinline=True)
+    return cast(ModuleType, module)
+
+
+def main(job: Path) -> None:
+    """
+    Does what a job, written by `objects`, asks for.
+    """
+    wanted = json.loads(job.read_text("utf-8"))
+    _make_no_machine_code()
+    translated = [translate(function) for function in _exported(Path(wanted["package"]), wanted["exports"])]
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    for machine in wanted["machines"]:
+        module = linked(translated, wanted["prefix"], machine)
+        Path(machine["object"]).write_bytes(emit(module, machine))
+
+
+def _exported(folder: Path, names: list[str]) -> list[Callable[..., int]]:
+    module = _import(folder)
+    return [getattr(module, name) for name in names]
+
+
+def _import(folder: Path) -> ModuleType:
+    """
+    The module `exports` of a package that lies anywhere.
+    """
+    found = importlib.util.spec_from_file_location(
+        "kernels", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert found is not None and found.loader is not None
+    package = importlib.util.module_from_spec(found)
+    sys.modules |= {"kernels": package, "kernels.jit": _decorators()}
+    found.loader.exec_module(package)
+    importlib.import_module("kernels.lowering")  # which makes Numba understand the words of simd.py
+    return importlib.import_module("kernels.exports")
+
+
+def translate(function: Callable[..., int]) -> tuple[str, str, str, list[str]]:
+    """
+    The name of a function, LLVM's representation of it and all it calls, its name there, and its arguments' types.
+    """
+    numbers = [parameter.annotation is int for parameter in inspect.signature(function).parameters.values()]
+    signature = types.int64(*(types.int64 if number else types.CPointer(types.float32) for number in numbers))
+    compiled: Any = numba.njit(**_SETTINGS)(function)
+    compiled.compile(signature)
+    (only,) = compiled.overloads.values()
+    with global_compiler_lock:
+        only.library.finalize()  # brings in everything that it calls
+    text = only.library.get_llvm_str()
+    return function.__name__, text, only.fndesc.llvm_func_name, ["i64" if number else "ptr" for number in numbers]
+
+
+def linked(translated: list[tuple[str, str, str, list[str]]], prefix: str, machine: dict[str, Any]) -> Any:
+    """
+    One module with a C function for each exported one, and everything else internal.
+    """
+    module = llvm.parse_assembly(f'target triple = "{machine["triple"]}"')
+    for name, text, mangled, arguments in translated:
+        text = re.sub(r"^(target triple|target datalayout) = .*$", "", text, flags=re.MULTILINE)
+        wrapper = _wrapper(f"{prefix}__{name}{machine['suffix']}", mangled, arguments)
+        module.link_in(llvm.parse_assembly(_adapted(text, machine) + wrapper))
+    for function in module.functions:
+        if function.is_declaration:
+            continue
+        if function.name.startswith(f"{prefix}__"):
+            function.visibility = "hidden"
+        else:
+            function.linkage = "internal"
+    return module
+
+
+def _wrapper(name: str, mangled: str, arguments: list[str]) -> str:
+    """
+    A function that C can call: Numba's own give their result through a pointer and return a status of theirs.
+    """
+    taken = ", ".join(f"{kind} %a{number}" for number, kind in enumerate(arguments))
+    return f"""
+define i64 @"{name}"({taken}) {{
+  %result = alloca i64
+  %failure = alloca ptr
+  %status = call i32 @"{mangled}"(ptr %result, ptr %failure, {taken})
+  %value = load i64, ptr %result
+  ret i64 %value
+}}
+"""
+
+
+def _adapted(text: str, machine: dict[str, Any]) -> str:
+    """
+    What this machine's Numba wrote, without what other machines lack.
+    """
+    text = re.sub(r"= common (local_unnamed_addr )?global ptr null", "= internal global ptr null", text)
+    if not machine["fma"]:  # a product that is rounded before the sum, where the other would be a call of libm
+        text = text.replace("@llvm.fma.", "@llvm.fmuladd.")
+    if machine["freestanding"]:  # no call of memset in the place of a loop
+        text = re.sub(r"^(define .*) \{$", r'\1 "no-builtins" {', text, flags=re.MULTILINE)
+    return text
+
+
+def emit(module: Any, machine: dict[str, Any]) -> bytes:
+    """
+    The object file.
+    """
+    target = llvm.Target.from_triple(machine["triple"])
+    settings = {"cpu": machine["cpu"], "features": machine["features"], "opt": 3, "reloc": machine["reloc"]}
+    made = target.create_target_machine(**settings)
+    module.triple, module.data_layout = machine["triple"], str(made.target_data)
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    passes = llvm.create_pass_builder(made, tuning)
+    passes.getModulePassManager().run(module, passes)
+    module.verify()
+    data: bytes = made.emit_object(module)
+    return data
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
