@@ -12,12 +12,14 @@ from typing import Any
 
 import jinja2
 
+from compiler import __version__
 from compiler.codegen.calls import ARRANGING
 from compiler.codegen.expressions import activated, plus, steps, times
 from compiler.codegen.inputs import KINDS, input_names
 from compiler.codegen.interface import interface_of
 from compiler.codegen.kernels import function_names, layer_view, template_name
 from compiler.codegen.naming import kernel_names
+from compiler.codegen.native import NativeView
 from compiler.codegen.predictor import PredictorView, predictor_view
 from compiler.codegen.source import define, import_order
 from compiler.ir import Model
@@ -91,6 +93,14 @@ def render_kernels(
     view = _view(model, encoded, options, name, lanes)
     settings = {**_settings(view), "blocks": blocks}
     return view, {"__init__.py": "", **{file: _file(file, view, settings) for file in TRANSLATED}}
+
+
+def render_c(template: str, view: NativeView) -> str:
+    """
+    A file in C, or one that goes with it, from a template of `native/`.
+    """
+    text = _environment().get_template(f"native/{template}.jinja").render(c=view, version=__version__)
+    return text.strip() + "\n"
 
 
 def _settings(view: PredictorView) -> dict[str, Any]:

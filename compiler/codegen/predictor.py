@@ -66,6 +66,8 @@ class PredictorView(GivenView):
     workspace: int
     room: str
     """How many float32 a block needs, as source."""
+    block_room: int
+    """The same as a number, without what alignment takes."""
     weights: int
     least_block: int
     threads_from: int
@@ -254,6 +256,7 @@ def predictor_view(
         checks=options.nonfinite == "raise",
         workspace=plan.words,
         room=f"{block} + 16" if not plan.images else f"WORKSPACE + {block} + 16",
+        block_room=plan.block_words * options.lanes + (plan.words if plan.images else 0),
         weights=encoded.blob_size // 4,
         least_block=min(options.lanes, max(2, options.lanes * 5 // 8)),
         threads_from=max(2 * chunk, PARALLEL_WORK // max(work, 1)),

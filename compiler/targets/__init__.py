@@ -1,3 +1,64 @@
 """
 What becomes of generated sources: each target is one module here, with its templates.
+
+A target's module has `EXPORTS`, the functions of the kernels that it needs, and
+`make(work: Path, sources: Sources) -> dict[str, bytes]`, which gives the files of the result by their names. Nothing
+here ever sees the model.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.codegen import render_c
+from compiler.codegen.native import NativeView
+from compiler.options import BuildOptions
+from compiler.targets import objects, toolchain
+from compiler.targets.machines import Triple
+
+
+@dataclass(frozen=True)
+class Sources:
+    """
+    What a target is made of.
+    """
+
+    name: str
+    """The predictor's name, an identifier: what names in C begin with."""
+    triple: Triple
+    """What for, with one level or several."""
+    view: NativeView
+    """What templates of C files see."""
+    kernels: Mapping[str, Mapping[str, str]]
+    """The files of the kernels' package of each level, by the level's suffix."""
+    faces: Mapping[str, str]
+    """The Python files of a package that has these kernels in an extension; empty for other targets."""
+    weights: bytes
+    """As the kernels read them."""
+    options: BuildOptions
+
+
+def write(work: Path, template: str, name: str, sources: Sources) -> str:
+    """
+    Renders a template of `native/` to a file; returns its name.
+    """
+    (work / name).write_text(render_c(template, sources.view), "utf-8")
+    return name
+
+
+def compiled(work: Path, sources: Sources, *flags: str) -> list[str]:
+    """
+    Compiles the kernels and the interface in C; returns the names of the object files, the interface first.
+
+    Args:
+        work: a folder for intermediate files.
+        sources: what to compile.
+        flags: for the compiler of the interface.
+    """
+    name, view = sources.name, sources.view
+    kernels = objects.translate(work, sources.kernels, name, view.exports, sources.triple)
+    (work / f"{name}_weights.bin").write_bytes(sources.weights)
+    write(work, "header.h", f"{name}.h", sources)
+    write(work, "internal.h", f"{name}_internal.h", sources)
+    interface = write(work, "interface.c", f"{name}.c", sources)
+    return [toolchain.compile_c(work, interface, sources.triple, *flags), *(path.name for path in kernels)]

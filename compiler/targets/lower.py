@@ -62,9 +62,8 @@ def main(job: Path) -> None:
     translated = [translate(function) for function in _exported(Path(wanted["package"]), wanted["exports"])]
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    for machine in wanted["machines"]:
-        module = linked(translated, wanted["prefix"], machine)
-        Path(machine["object"]).write_bytes(emit(module, machine))
+    module = linked(translated, wanted)
+    Path(wanted["object"]).write_bytes(emit(module, wanted))
 
 
 def _exported(folder: Path, names: list[str]) -> list[Callable[..., int]]:
@@ -102,19 +101,18 @@ def translate(function: Callable[..., int]) -> tuple[str, str, str, list[str]]:
     return function.__name__, text, only.fndesc.llvm_func_name, ["i64" if number else "ptr" for number in numbers]
 
 
-def linked(translated: list[tuple[str, str, str, list[str]]], prefix: str, machine: dict[str, Any]) -> Any:
+def linked(translated: list[tuple[str, str, str, list[str]]], wanted: dict[str, Any]) -> Any:
     """
     One module with a C function for each exported one, and everything else internal.
     """
-    module = llvm.parse_assembly(f'target triple = "{machine["triple"]}"')
+    module = llvm.parse_assembly("")
     for name, text, mangled, arguments in translated:
-        text = re.sub(r"^(target triple|target datalayout) = .*$", "", text, flags=re.MULTILINE)
-        wrapper = _wrapper(f"{prefix}__{name}{machine['suffix']}", mangled, arguments)
-        module.link_in(llvm.parse_assembly(_adapted(text, machine) + wrapper))
+        wrapper = _wrapper(f"{wanted['prefix']}__{name}{wanted['suffix']}", mangled, arguments)
+        module.link_in(llvm.parse_assembly(_adapted(text, wanted) + wrapper))
     for function in module.functions:
         if function.is_declaration:
             continue
-        if function.name.startswith(f"{prefix}__"):
+        if function.name.startswith(f"{wanted['prefix']}__"):
             function.visibility = "hidden"
         else:
             function.linkage = "internal"
@@ -137,31 +135,33 @@ define i64 @"{name}"({taken}) {{
 """
 
 
-def _adapted(text: str, machine: dict[str, Any]) -> str:
+def _adapted(text: str, wanted: dict[str, Any]) -> str:
     """
     What this machine's Numba wrote, without what other machines lack.
     """
+    text = re.sub(r"^(target triple|target datalayout) = .*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"= common (local_unnamed_addr )?global ptr null", "= internal global ptr null", text)
-    if not machine["fma"]:  # a product that is rounded before the sum, where the other would be a call of libm
+    if not wanted["fma"]:  # a product that is rounded before the sum, where the other would be a call of libm
         text = text.replace("@llvm.fma.", "@llvm.fmuladd.")
-    if machine["freestanding"]:  # no call of memset in the place of a loop
+    if wanted["freestanding"]:  # no call of memset in the place of a loop
         text = re.sub(r"^(define .*) \{$", r'\1 "no-builtins" {', text, flags=re.MULTILINE)
     return text
 
 
-def emit(module: Any, machine: dict[str, Any]) -> bytes:
+def emit(module: Any, wanted: dict[str, Any]) -> bytes:
     """
     The object file.
     """
-    target = llvm.Target.from_triple(machine["triple"])
-    settings = {"cpu": machine["cpu"], "features": machine["features"], "opt": 3, "reloc": machine["reloc"]}
-    made = target.create_target_machine(**settings)
-    module.triple, module.data_layout = machine["triple"], str(made.target_data)
+    target = llvm.Target.from_triple(wanted["triple"])
+    machine = target.create_target_machine(
+        cpu=wanted["cpu"], features=wanted["features"], opt=3, reloc=wanted["relocation"], codemodel="default"
+    )
+    module.triple, module.data_layout = wanted["triple"], str(machine.target_data)
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
-    passes = llvm.create_pass_builder(made, tuning)
+    passes = llvm.create_pass_builder(machine, tuning)
     passes.getModulePassManager().run(module, passes)
     module.verify()
-    data: bytes = made.emit_object(module)
+    data: bytes = machine.emit_object(module)
     return data
 
 

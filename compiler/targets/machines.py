@@ -1,0 +1,206 @@
+"""
+The processors and systems that code can be made for. Adding one is a row in `TRIPLES`.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import llvmlite.binding as llvm
+
+from compiler.errors import BuildError, quote
+
+PORTABLE, NATIVE = "portable", "native"
+HOST_ONLY = "can only be had for the machine that builds"
+
+
+@dataclass(frozen=True)
+class Level:
+    """
+    A kind of processor that kernels are generated and optimised for.
+    """
+
+    cpu: str
+    """As LLVM names it."""
+    features: str
+    """As LLVM takes them: `+avx2,-fma`."""
+    lanes: int
+    """float32 in a register."""
+    fma: bool = True
+    """Whether a product and a sum are one instruction."""
+    blocks: bool = True
+    """Whether a batch is computed in blocks, and not observation by observation in less code."""
+    suffix: str = ""
+    """Which the names of its functions end in, where there are several levels."""
+
+
+@dataclass(frozen=True)
+class Triple:
+    """
+    A system that code can be made for.
+    """
+
+    name: str
+    """What the user writes."""
+    llvm: str
+    """What LLVM calls it."""
+    zig: str
+    """What zig calls it."""
+    levels: tuple[Level, ...]
+    """What is made unless the user names a processor."""
+    tested: str
+    """How the tests run what is made for it."""
+    emulator: str = ""
+    """The emulator for users' programs that runs its programs elsewhere."""
+    freestanding: bool = False
+    """Whether there is no operating system and no libc."""
+    zig_cpu: str = ""
+    """The processor that C is compiled for, where zig's default is too little or too much."""
+
+    @property
+    def system(self) -> str:
+        """
+        `linux`, `macos`, `windows`, `none` or `wasm`.
+        """
+        return next((name for name in ("linux", "macos", "windows", "wasm") if name in self.zig), "none")
+
+    @property
+    def lanes(self) -> int:
+        """
+        What weights are packed for: the widest registers, whose multiple the others are.
+        """
+        return max(level.lanes for level in self.levels)
+
+
+# Written for AVX2 and AVX-512 (x86-64-v3, -v4); the first is for what is older than 2013, and small.
+_X86 = (
+    Level("x86-64-v2", "", 4, fma=False, blocks=False, suffix="_v2"),
+    Level("x86-64-v3", "", 8, suffix="_v3"),
+    Level("x86-64-v4", "", 16, suffix="_v4"),
+)
+_ARM64 = (Level("generic", "+neon", 4),)
+_ARMV7 = (Level("generic", "+v7,+vfp3,+neon,+thumb2,+thumb-mode", 4, fma=False),)
+_RISCV = (Level("generic-rv64", "+m,+a,+f,+d,+c", 1, blocks=False),)
+_WASM = (Level("generic", "+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint", 4, fma=False),)
+_M7 = (Level("cortex-m7", "-fp64", 1, blocks=False),)
+
+UNTESTED = "linked, never run"
+
+TRIPLES: Sequence[Triple] = (
+    Triple("x86_64-linux-gnu", "x86_64-unknown-linux-gnu", "x86_64-linux-gnu", _X86, "here", "qemu-x86_64"),
+    Triple("x86_64-linux-musl", "x86_64-unknown-linux-musl", "x86_64-linux-musl", _X86, "here", "qemu-x86_64"),
+    Triple("aarch64-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-linux-gnu", _ARM64, "qemu", "qemu-aarch64"),
+    Triple("aarch64-linux-musl", "aarch64-unknown-linux-musl", "aarch64-linux-musl", _ARM64, "qemu", "qemu-aarch64"),
+    Triple("armv7-linux-gnueabihf", "armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf", _ARMV7, "qemu", "qemu-arm"),
+    Triple(
+        "armv7-linux-musleabihf", "armv7-unknown-linux-musleabihf", "arm-linux-musleabihf", _ARMV7, "qemu", "qemu-arm"
+    ),
+    Triple("riscv64-linux-gnu", "riscv64-unknown-linux-gnu", "riscv64-linux-gnu", _RISCV, "qemu", "qemu-riscv64"),
+    Triple("riscv64-linux-musl", "riscv64-unknown-linux-musl", "riscv64-linux-musl", _RISCV, "qemu", "qemu-riscv64"),
+    Triple("x86_64-macos", "x86_64-apple-macosx11.0.0", "x86_64-macos", _X86, UNTESTED),
+    Triple("aarch64-macos", "arm64-apple-macosx11.0.0", "aarch64-macos", _ARM64, UNTESTED),
+    Triple("x86_64-windows-gnu", "x86_64-pc-windows-gnu", "x86_64-windows-gnu", _X86, UNTESTED),
+    Triple("aarch64-windows-gnu", "aarch64-pc-windows-gnu", "aarch64-windows-gnu", _ARM64, UNTESTED),
+    Triple(
+        "thumbv7em-none-eabihf",
+        "thumbv7em-none-unknown-eabihf",
+        "thumb-freestanding-eabihf",
+        _M7,
+        "qemu-system",
+        "qemu-arm",
+        freestanding=True,
+        zig_cpu="cortex_m4+vfp4d16sp",
+    ),
+    Triple("wasm32", "wasm32-unknown-unknown", "wasm32-freestanding", _WASM, "wasmtime, node, Chromium", freestanding=True),
+)
+
+
+def find(name: str | None) -> Triple:
+    """
+    The row of a triple; of this machine's if none is named.
+
+    Raises:
+        BuildError: there is none.
+    """
+    wanted = host() if name is None else name
+    for triple in TRIPLES:
+        if triple.name == wanted:
+            return triple
+    known = ", ".join(triple.name for triple in TRIPLES)
+    raise BuildError("triple", f"{quote(wanted)} is none that policyc knows; there are {known}")
+
+
+def host() -> str:
+    """
+    The triple of this machine.
+    """
+    architecture, _, system, *rest = [*llvm.get_default_triple().split("-"), ""]
+    if system.startswith(("darwin", "macosx")):
+        return f"{'aarch64' if architecture == 'arm64' else architecture}-macos"
+    if system == "windows":
+        return f"{architecture}-windows-gnu"
+    return f"{architecture}-linux-{'musl' if 'musl' in ''.join(rest) else 'gnu'}"
+
+
+def for_cpu(triple: Triple, cpu: str | None) -> Triple:
+    """
+    The triple with the kernels for one kind of processor: `portable` or None for its own, `native`, or LLVM's name.
+
+    Raises:
+        BuildError: LLVM does not know the processor, or it is not of this architecture.
+    """
+    if cpu in (None, PORTABLE):
+        return triple
+    name, features = cpu or "", ""
+    if cpu == NATIVE:
+        if triple.name != host():
+            raise BuildError("cpu", f"native {HOST_ONLY}, {host()}; name the processor of {triple.name}")
+        name, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    elif triple.freestanding or triple.system == "linux":
+        features = ",".join(sorted({part for level in triple.levels[-1:] for part in _kept(triple, level)}))
+    level = _probed(triple, name, features)
+    return replace(triple, levels=(level,))
+
+
+def _kept(triple: Triple, level: Level) -> list[str]:
+    """
+    The features of a triple's own level that hold for every processor it may have.
+    """
+    return [feature for feature in level.features.split(",") if feature] if "x86" not in triple.name else []
+
+
+# How registers are called that hold so many float32, in assembly of any architecture.
+_REGISTERS = ((r"%zmm", 16), (r"%ymm", 8), (r"%xmm|\bv\d+\.4s|\bq\d+|v128|f32x4|\bvf\w+\.v", 4))
+
+
+def _probed(triple: Triple, cpu: str, features: str) -> Level:
+    """
+    What a processor's registers hold, read off the code that LLVM makes of a sum of 16 float32.
+    """
+    command = [sys.executable, "-c", _PROBE, triple.llvm, cpu, features]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    if found.returncode or "not a recognized" in found.stderr:
+        raise BuildError("cpu", f"{quote(cpu)} is no processor that LLVM knows for {triple.name}")
+    lanes = next((lanes for pattern, lanes in _REGISTERS if re.search(pattern, found.stdout)), 1)
+    return Level(cpu, features, lanes, fma="fmaf" not in found.stdout, blocks=lanes > 1)
+
+
+# In a process of its own: what LLVM does not recognise, it says on standard error and nowhere else.
+_PROBE = """
+import sys
+import llvmlite.binding as llvm
+llvm.initialize_all_targets()
+llvm.initialize_all_asmprinters()
+triple, cpu, features = sys.argv[1:]
+machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+kind = "<16 x float>"
+module = llvm.parse_assembly(
+    f"define void @f(ptr %p) {{ %x = load {kind}, ptr %p "
+    f"%y = call {kind} @llvm.fma.v16f32({kind} %x, {kind} %x, {kind} %x) "
+    f"store {kind} %y, ptr %p ret void }} declare {kind} @llvm.fma.v16f32({kind}, {kind}, {kind})"
+)
+module.triple, module.data_layout = triple, str(machine.target_data)
+print(machine.emit_assembly(module))
+"""
