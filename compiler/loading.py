@@ -15,14 +15,19 @@ from compiler.errors import BuildError, quote
 
 
 @contextmanager
-def imported(folder: Path) -> Iterator[ModuleType]:
+def imported(folder: Path, **modules: ModuleType) -> Iterator[ModuleType]:
     """
     The package of a folder under a private name, for as long as the block runs.
+
+    Args:
+        folder: the package.
+        modules: what it imports of itself and has no file for, by its name in the package.
 
     Afterwards `sys.modules` and the caches of the import system know nothing of the folder. What importing writes
     (bytecode, Numba's compiled kernels) stays in the folder's own `__pycache__`, if nobody else can write there.
     """
     name = _unused("_policyc_package", folder)
+    sys.modules |= {f"{name}.{own}": module for own, module in modules.items()}
     try:
         yield _execute(folder, name)
     finally:

@@ -10,6 +10,7 @@ from compiler.errors import BuildError
 
 NONFINITE = ("raise", "propagate")
 LANES = (1, 4, 8, 16)
+TARGETS = ("numba", "native", "c", "wasm", "exe")
 SPACE_KINDS = ("box", "discrete", "multi_discrete", "multi_binary")
 
 
@@ -19,6 +20,17 @@ class BuildOptions:
     Options of `compiler.build` and `policyc build`.
     """
 
+    target: str = "numba"
+    """What is made: `numba`, a Python package that Numba compiles when it is imported; `native`, one with an extension
+    module instead; `c`, a library with a header; `wasm`, a WebAssembly and an ES module; `exe`, a static executable."""
+    triple: str | None = None
+    """What system it is made for, with another target than `numba`: one that `policyc targets` lists; this machine's
+    unless given."""
+    cpu: str | None = None
+    """The processor: `portable`, any of the triple, on x86-64 with kernels for v2, v3 and v4; `native`, this machine's;
+    or a name that LLVM knows. `portable` unless given."""
+    single_file: bool = False
+    """For `c`: one header and one object file, for firmware, instead of libraries."""
     strict: bool = False
     """Refuse what would otherwise be assumed."""
     nonfinite: str = "raise"
@@ -26,7 +38,8 @@ class BuildOptions:
     allow_nonfinite_weights: bool = False
     """Compile a checkpoint whose weights hold NaN or infinity."""
     lanes: int = 16
-    """float32 values per SIMD register that kernels are written for: 16 (AVX-512; split in two elsewhere), 8, 4, 1."""
+    """For `numba`: float32 values per SIMD register that kernels are written for: 16 (AVX-512; split in two elsewhere),
+    8, 4, 1. All other targets take the registers of their processor."""
     verify_observations: int = 1000
     """How many random observations the build compares, besides the special ones."""
     with_value: bool = False
@@ -69,7 +82,7 @@ class BuildOptions:
     """For a bare policy.pth of DQN or QRDQN: the probability of a random action, where actions are drawn."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (("nonfinite", NONFINITE), ("lanes", LANES)):
+        for name, allowed in (("nonfinite", NONFINITE), ("lanes", LANES), ("target", TARGETS)):
             value = getattr(self, name)
             if value not in allowed:
                 raise BuildError("options", f"{name} must be one of {', '.join(map(str, allowed))}, found {value!a}")

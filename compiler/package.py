@@ -63,6 +63,7 @@ def sha256(data: bytes) -> str:
 def manifest_for(
     model: Model,
     options: BuildOptions,
+    made: Mapping[str, Any],
     dropped: tuple[Dropped, ...],
     verification: Verification,
     files: Mapping[str, bytes],
@@ -70,10 +71,12 @@ def manifest_for(
     """
     What a package says about itself, as JSON: the same bytes on every machine, on every day.
     """
+    tools = [*TOOLS, *(["ziglang"] if made else [])]
     content = {
         "source": source_of(model.origin),
         "options": options.given(),
-        "versions": {"policyc": __version__, **{tool: version(tool) for tool in TOOLS}},
+        **({"made": dict(made)} if made else {}),
+        "versions": {"policyc": __version__, **{tool: version(tool) for tool in tools}},
         "assumptions": list(model.origin.assumptions),
         "dropped_tensors": sum(group.tensors for group in dropped),
         "verification": verification.to_manifest(),

@@ -2,6 +2,7 @@
 The way from a checkpoint to a predictor, as a list of steps.
 """
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -10,12 +11,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from compiler import codegen, frontends, modelfile, passes
+from compiler import frontends, modelfile, passes, products
 from compiler.check import check
 from compiler.errors import BuildError, ModelFileError, quote
 from compiler.frontends.sb3.vecnormalize import check_model
 from compiler.ir import Model
-from compiler.loading import imported, load
+from compiler.loading import load
 from compiler.options import BuildOptions
 from compiler.package import (
     MANIFEST,
@@ -27,8 +28,10 @@ from compiler.package import (
     workspace,
     write_files,
 )
+from compiler.products import Product
 from compiler.readers.files import read_file
 from compiler.report import Report, dropped_between, median, report_on
+from compiler.targets.machines import Triple
 from compiler.verify import Predictor, verify
 from compiler.verify.asking import single_of
 from compiler.verify.cases import finite_cases
@@ -65,6 +68,9 @@ class Build:
     source_model: Model
     """The model as it was read."""
     report: Report
+    made: dict[str, Any]
+    """For targets that are compiled ahead of time: the triple, the processors, what the target says, and by what means
+    the result was asked; nothing for Numba."""
 
     def load(self) -> ModuleType:
         """
@@ -99,35 +105,39 @@ def build(
     """
     started = time.perf_counter()
     options = options_from(choices) if options is None else options
+    resolved, triple = products.resolve(options)
     target = Path(out) / package_name(_file_name(source), name)
     check_target(target)
 
     progress(Step.READ)
-    source_model = _made(source, source.name, options) if isinstance(source, Model) else load_model(source, options)
+    read = _made(source, source.name, options) if isinstance(source, Model) else load_model(source, options)
+    source_model = products.reduced(read, options)
     progress(Step.PASSES)
-    model = run_passes(source_model, options)
+    model = run_passes(source_model, resolved)
     progress(Step.RENDER)
     encoded = modelfile.encode(model)
-    texts = codegen.render(model, encoded, options, target.name)
-    files = {name: text.encode() for name, text in texts.items()} | {MODEL_FILE: bytes(encoded.data)}
     dropped = dropped_between(source_model, model)
 
-    with workspace(target) as folder:
+    with workspace(target) as folder, tempfile.TemporaryDirectory(prefix="policyc-") as temporary:
+        work = Path(temporary)
+        product = products.make(model, encoded, resolved, triple, target.name, work)
+        files = product.files | {MODEL_FILE: bytes(encoded.data)}
         write_files(folder, files)
         progress(Step.COMPILE)
-        with imported(folder) as module:
+        with products.examined(folder, product, work) as (module, means):
             predictor = cast(Predictor, module)
             progress(Step.VERIFY)
-            verification = verify(source_model, model, predictor, options)
+            verification = verify(source_model, model, predictor, resolved)
             progress(Step.MEASURE)
-            nanoseconds = nanoseconds_per_call(predictor, model)
+            nanoseconds = None if means else nanoseconds_per_call(predictor, model)
         progress(Step.PLACE)
-        write_files(folder, {MANIFEST: manifest_for(source_model, options, dropped, verification, files)})
+        made = made_for(product, triple)
+        write_files(folder, {MANIFEST: manifest_for(source_model, options, made, dropped, verification, files)})
         place(folder, target)
 
     seconds = time.perf_counter() - started
     report = report_on(source_model, model, dropped, verification, nanoseconds, seconds, len(encoded.data))
-    return Build(target, model, source_model, report)
+    return Build(target, model, source_model, report, made | ({"means": means} if means else {}))
 
 
 def load_model(source: str | Path, options: BuildOptions | None = None, **choices: Any) -> Model:
@@ -190,6 +200,16 @@ def options_from(choices: Mapping[str, Any]) -> BuildOptions:
         raise BuildError("options", f"unknown: {', '.join(map(quote, unknown))}; there are {', '.join(names)}")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in choices.items()}
     return BuildOptions(**values)
+
+
+def made_for(product: Product, triple: Triple | None) -> dict[str, Any]:
+    """
+    What the manifest says about a target that is compiled ahead of time.
+    """
+    if triple is None:
+        return {}
+    levels = [{"cpu": level.cpu, "features": level.features, "lanes": level.lanes} for level in triple.levels]
+    return {"triple": triple.name, "levels": levels, **product.facts}
 
 
 def nanoseconds_per_call(predictor: Predictor, model: Model) -> float:

@@ -58,8 +58,8 @@ class Report:
     dropped: tuple[Dropped, ...]
     assumptions: tuple[str, ...]
     verification: Verification
-    nanoseconds_per_call: float
-    """Of `act` with one observation, the median of several measurements in this process."""
+    nanoseconds_per_call: float | None
+    """Of `act` with one observation, the median of several measurements in this process; None where it is not in it."""
     seconds: float
     """What the whole build took."""
     bytes: int
@@ -151,7 +151,7 @@ def report_on(
     model: Model,
     dropped: tuple[Dropped, ...],
     verification: Verification,
-    nanoseconds: float,
+    nanoseconds: float | None,
     seconds: float,
     size: int,
 ) -> Report:

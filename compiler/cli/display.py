@@ -17,7 +17,7 @@ from compiler.compare_source import SourceComparison
 from compiler.errors import quote
 from compiler.ir import Model
 from compiler.pipeline import Build, Step
-from compiler.report import Dropped, Layer, layers_of, totals
+from compiler.report import Dropped, Layer, Report, layers_of, totals
 from compiler.verify import Verification
 from compiler.verify_package import PackageVerification
 
@@ -83,8 +83,8 @@ def print_build(build: Build) -> None:
         *_normalised_lines(build.source_model),
         *_assumed_lines(report.assumptions),
         verification_line(report.verification),
-        f"speed: {report.nanoseconds_per_call:,.0f} ns per call of act; built in {report.seconds:.1f} s; "
-        f"the model file has {report.bytes:,} bytes",
+        *_made_lines(build),
+        _figures_line(report),
     ):
         out.print(line, soft_wrap=True)
 
@@ -170,6 +170,28 @@ def source_line(found: SourceComparison) -> str:
     if found.near_ties:
         parts.append(f"{found.near_ties} near ties decided otherwise")
     return "; ".join(parts)
+
+
+def _made_lines(build: Build) -> list[str]:
+    """
+    For targets that are compiled ahead of time: what for, the files, and who answered.
+    """
+    if not build.made:
+        return []
+    cpus = ", ".join(plain(level["cpu"]) for level in build.made["levels"])
+    sizes = sorted((path.name, path.stat().st_size) for path in build.path.iterdir() if path.is_file())
+    lines = [f"made for: {build.made['triple']}: {cpus}"]
+    if "means" in build.made:
+        lines.append(f"asked: {build.made['means']}")
+    if "memory" in build.made:
+        lines.append("memory: " + "; ".join(f"{name} {size:,} bytes" for name, size in build.made["memory"].items()))
+    return [*lines, "files: " + ", ".join(f"{plain(name)} ({size:,})" for name, size in sizes)]
+
+
+def _figures_line(report: Report) -> str:
+    speed = report.nanoseconds_per_call
+    called = [f"speed: {speed:,.0f} ns per call of act"] if speed is not None else []
+    return "; ".join([*called, f"built in {report.seconds:.1f} s", f"the model file has {report.bytes:,} bytes"])
 
 
 def _dropped_line(dropped: tuple[Dropped, ...]) -> str:

@@ -148,7 +148,9 @@ class NativeView:
         lines = [line.replace(", or (height, width, channels)", "") for line in lines]
         if self.masked:
             count = view.score.count
-            lines.append(f"action_masks: {count} values, 1 for each choice that is allowed, 0 for others; NULL allows all.")
+            lines.append(
+                f"action_masks: {count} values, 1 for each choice that is allowed, 0 for others; NULL allows all."
+            )
         return [*lines, f"action: takes {view.action.count} value{'s' if view.action.count > 1 else ''}."]
 
     @property

@@ -23,7 +23,6 @@ from numba.core import codegen, types
 from numba.core.compiler_lock import global_compiler_lock
 
 
-
 def _make_no_machine_code() -> None:
     """
     Keeps Numba from compiling for this machine, which takes as long as all the rest: nothing here is ever executed.
@@ -35,6 +34,8 @@ def _make_no_machine_code() -> None:
     engine.set_env = lambda self, name, environment: None
 
 
+_njit: Any = numba.njit
+_types: Any = types  # which Numba does not declare types for
 _SETTINGS = {
     "error_model": "numpy",
     "no_cpython_wrapper": True,
@@ -48,8 +49,8 @@ def _decorators() -> ModuleType:
     What stands in for `jit.py` of a package: its decorators, without a cache and without machine code.
     """
     module: Any = ModuleType("kernels.jit")
-    module.kernel = numba.njit(**_SETTINGS)
-    module.inline = numba.njit(**_SETTINGS, forceinline=True)
+    module.kernel = _njit(**_SETTINGS)
+    module.inline = _njit(**_SETTINGS, forceinline=True)
     return cast(ModuleType, module)
 
 
@@ -78,7 +79,8 @@ def _import(folder: Path) -> ModuleType:
     found = importlib.util.spec_from_file_location(
         "kernels", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
-    assert found is not None and found.loader is not None
+    assert found is not None
+    assert found.loader is not None
     package = importlib.util.module_from_spec(found)
     sys.modules |= {"kernels": package, "kernels.jit": _decorators()}
     found.loader.exec_module(package)
@@ -91,8 +93,8 @@ def translate(function: Callable[..., int]) -> tuple[str, str, str, list[str]]:
     The name of a function, LLVM's representation of it and all it calls, its name there, and its arguments' types.
     """
     numbers = [parameter.annotation is int for parameter in inspect.signature(function).parameters.values()]
-    signature = types.int64(*(types.int64 if number else types.CPointer(types.float32) for number in numbers))
-    compiled: Any = numba.njit(**_SETTINGS)(function)
+    signature = _types.int64(*(_types.int64 if number else _types.CPointer(_types.float32) for number in numbers))
+    compiled: Any = _njit(**_SETTINGS)(function)
     compiled.compile(signature)
     (only,) = compiled.overloads.values()
     with global_compiler_lock:

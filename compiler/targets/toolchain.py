@@ -28,7 +28,8 @@ def zig() -> Path:
     found = importlib.util.find_spec("ziglang")
     if found is None or found.origin is None:
         raise BuildError(
-            "ziglang", "is not installed; it is the compiler and linker of native targets: pip install 'policyc[native]'"
+            "ziglang",
+            "is not installed; it is the compiler and linker of native targets: pip install 'policyc[native]'",
         )
     folder = Path(found.origin).parent
     return folder / ("zig.exe" if os.name == "nt" else "zig")
@@ -96,4 +97,7 @@ def _environment(folder: Path) -> dict[str, str]:
         writable = os.access(place, os.W_OK)
     except OSError:
         writable = False
-    return {**variables, "ZIG_GLOBAL_CACHE_DIR": str(place if writable else Path(tempfile.gettempdir()) / "policyc-zig")}
+    return {
+        **variables,
+        "ZIG_GLOBAL_CACHE_DIR": str(place if writable else Path(tempfile.gettempdir()) / "policyc-zig"),
+    }

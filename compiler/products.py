@@ -1,0 +1,151 @@
+"""
+What a build makes of a model, and how that is asked before it counts: the way from options to a target.
+"""
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from compiler import codegen
+from compiler.codegen.native import LevelView, NativeView
+from compiler.errors import BuildError
+from compiler.ir import Model
+from compiler.loading import imported
+from compiler.modelfile import EncodedModel
+from compiler.options import BuildOptions
+from compiler.package import write_files
+from compiler.targets import Sources, machines
+from compiler.targets.machines import Triple
+
+NUMBA = "numba"
+IN_PYTHON = (NUMBA, "native")
+"""The targets whose predictors draw actions and give values; the others give actions and scores."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """
+    What is made of a model.
+    """
+
+    files: dict[str, bytes]
+    """By their names, without the model file and the manifest."""
+    sources: Sources | None
+    """What it was made of; None for Numba."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What its target says about it: the memory that it takes."""
+
+
+def resolve(options: BuildOptions) -> tuple[BuildOptions, Triple | None]:
+    """
+    The options with the registers of what is built for, and its triple; None for Numba.
+
+    Raises:
+        BuildError: options that don't go together, or a triple or processor that there is not.
+    """
+    default = BuildOptions()
+    if options.target == NUMBA:
+        for name in ("triple", "cpu", "single_file"):
+            if getattr(options, name) != getattr(default, name):
+                raise BuildError("options", f"{name} goes with a target that is compiled ahead of time, not with numba")
+        return options, None
+    if options.lanes != default.lanes:
+        raise BuildError(
+            "options", "lanes goes with the target numba; the others take the registers of their processor"
+        )
+    if options.single_file and options.target != "c":
+        raise BuildError("options", f"single_file goes with the target c, not with {options.target}")
+    if options.with_value and options.target not in IN_PYTHON:
+        raise BuildError(
+            "options",
+            f"with_value: the target {options.target} gives actions and scores; numba and native have value()",
+        )
+    named = options.triple or ("wasm32" if options.target == "wasm" else None)
+    triple = machines.for_cpu(machines.find(named), options.cpu)
+    return replace(options, lanes=triple.lanes), triple
+
+
+def module_of(target: str) -> Any:
+    """
+    The module of a target that compiles ahead of time.
+    """
+    return importlib.import_module(f"compiler.targets.{target}")
+
+
+def reduced(model: Model, options: BuildOptions) -> Model:
+    """
+    The model as far as a target has a use for it: without what actions are drawn from, and the value.
+    """
+    if options.target in IN_PYTHON or model.policy is None:
+        return model
+    outputs = tuple(output for output in model.outputs if output.role in ("action", "scores"))
+    return replace(model, outputs=outputs, policy=replace(model.policy, sampling=None))
+
+
+def make(
+    model: Model, encoded: EncodedModel, options: BuildOptions, triple: Triple | None, name: str, work: Path
+) -> Product:
+    """
+    Makes what a target makes.
+
+    Args:
+        model: after all passes.
+        encoded: its model file.
+        options: with the registers that `resolve` found.
+        triple: which it found.
+        name: the product's name.
+        work: an empty folder for intermediate files.
+    """
+    if triple is None:
+        texts = codegen.render(model, encoded, options, name)
+        return Product({file: text.encode() for file, text in texts.items()}, None)
+    sources = sources_of(model, encoded, options, triple, name)
+    target = module_of(options.target)
+    files = target.make(work, sources)
+    facts = target.facts(work, sources) if hasattr(target, "facts") else {}
+    return Product(files, sources, facts)
+
+
+def sources_of(model: Model, encoded: EncodedModel, options: BuildOptions, triple: Triple, name: str) -> Sources:
+    """
+    The sources that a target is made of.
+    """
+    levels, kernels = [], {}
+    for level in triple.levels:
+        view, texts = codegen.render_kernels(model, encoded, options, name, level.lanes, level.blocks)
+        levels.append(LevelView(level.suffix, level.cpu, view, level.blocks))
+        kernels[level.suffix] = texts
+    predictor = levels[-1].predictor
+    exports = [export for export in module_of(options.target).EXPORTS if export != "extras" or predictor.extra_results]
+    native_view = NativeView(name, levels, exports, not triple.freestanding and not predictor.recurrent)
+    weights = bytes(encoded.data)[encoded.blob_offset :]
+    return Sources(name, triple, native_view, kernels, codegen.render_face(predictor), weights, options)
+
+
+@contextmanager
+def examined(folder: Path, product: Product, work: Path) -> Iterator[tuple[ModuleType, str]]:
+    """
+    What was made, as a module with the face of a predictor, and by what means it answers.
+
+    Args:
+        folder: where its files lie.
+        product: what was made.
+        work: a folder for intermediate files.
+    """
+    sources = product.sources
+    if sources is None or sources.options.target in IN_PYTHON:
+        with imported(folder) as module:
+            yield module, ""
+        return
+    face = work / "face"
+    face.mkdir()
+    write_files(face, {name: text.encode() for name, text in sources.faces.items()})
+    with (
+        module_of(sources.options.target).asked(folder, work, sources) as (kernels, means),
+        imported(face, _native=kernels) as module,
+    ):
+        yield module, means
