@@ -65,8 +65,21 @@ def resolve(options: BuildOptions) -> tuple[BuildOptions, Triple | None]:
             f"with_value: the target {options.target} gives actions and scores; numba and native have value()",
         )
     named = options.triple or ("wasm32" if options.target == "wasm" else None)
-    triple = machines.for_cpu(machines.find(named), options.cpu)
+    triple = machines.find(named)
+    if options.target not in targets_of(triple):
+        fitting = " or ".join(targets_of(triple))
+        raise BuildError("options", f"{options.target} can't be made for {triple.name}; --target {fitting} can")
+    triple = machines.for_cpu(triple, options.cpu)
     return replace(options, lanes=triple.lanes), triple
+
+
+def targets_of(triple: Triple) -> tuple[str, ...]:
+    """
+    What can be made for a triple.
+    """
+    if triple.system == "wasm":
+        return ("wasm",)
+    return ("c",) if triple.freestanding else ("native", "c", "exe")
 
 
 def module_of(target: str) -> Any:

@@ -16,12 +16,22 @@ import click
 
 from compiler import __version__
 from compiler.cli.choices import build_options, chosen
-from compiler.cli.display import print_build, print_model, print_verified, printable, progress_display
+from compiler.cli.display import (
+    print_build,
+    print_model,
+    print_targets,
+    print_verified,
+    printable,
+    progress_display,
+)
 from compiler.errors import PolicycError
 from compiler.frontends.sb3.vecnormalize import STATISTICS_UNKNOWN
 from compiler.ir import Model
 from compiler.pipeline import build, load_model, stage_names, stages
+from compiler.products import targets_of
 from compiler.report import layers_of, source_of, totals
+from compiler.targets.machines import TRIPLES, host
+from compiler.targets.toolchain import LINKER
 from compiler.verify_package import verify_package
 
 INTERNAL_ERROR, REFUSED, INTERRUPTED = 1, 3, 130
@@ -99,7 +109,7 @@ FILE = click.Path(path_type=Path)
 @click.version_option(__version__, prog_name="policyc")
 def cli() -> None:
     """
-    Compiles a trained policy into a predictor that needs NumPy and Numba alone.
+    Compiles a trained policy into a predictor: a Python package, a library, WebAssembly or an executable.
     """
 
 
@@ -178,6 +188,29 @@ def verify_command(
         print_json({"path": str(predictor), "against": None if against is None else str(against), **found.to_json()})
     else:
         print_verified(predictor, found)
+
+
+@cli.command("targets")
+@common
+def targets_command(as_json: bool) -> None:
+    """
+    List the systems that code can be made for ahead of time.
+    """
+    rows = [
+        {
+            "triple": triple.name,
+            "processors": [level.cpu for level in triple.levels],
+            "lanes": [level.lanes for level in triple.levels],
+            "targets": list(targets_of(triple)),
+            "linker": LINKER,
+            "tested": triple.tested,
+        }
+        for triple in TRIPLES
+    ]
+    if as_json:
+        print_json({"host": host(), "targets": rows})
+    else:
+        print_targets(rows, host())
 
 
 def main() -> None:

@@ -4,9 +4,10 @@ What the commands print: tables and lines, in colour on a terminal, plain elsewh
 Every text that comes out of a checkpoint goes through `plain`: a hostile name moves no cursor and forges no line.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -117,6 +118,20 @@ def print_verified(path: Path, found: PackageVerification) -> None:
     out.print(verification_line(found.verification), soft_wrap=True)
     if found.source is not None:
         out.print(source_line(found.source), soft_wrap=True)
+
+
+def print_targets(rows: Sequence[Mapping[str, Any]], host: str) -> None:
+    """
+    A row for each system that code can be made for; this machine's is marked.
+    """
+    table = Table(box=None, pad_edge=False)
+    for title in ("triple", "processors", "float32 in a register", "targets", "linker", "tested"):
+        table.add_column(title)
+    for row in rows:
+        mark = " (this machine)" if row["triple"] == host else ""
+        lists = [", ".join(map(str, row[key])) for key in ("processors", "lanes", "targets")]
+        table.add_row(row["triple"] + mark, *lists, row["linker"], row["tested"])
+    console().print(table)
 
 
 def layer_table(layers: tuple[Layer, ...]) -> Table:
