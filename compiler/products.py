@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from compiler import codegen
+from compiler import __version__, codegen
 from compiler.codegen.native import LevelView, NativeView
 from compiler.errors import BuildError
 from compiler.ir import Model
@@ -134,7 +134,7 @@ def sources_of(model: Model, encoded: EncodedModel, options: BuildOptions, tripl
         kernels[level.suffix] = texts
     predictor = levels[-1].predictor
     exports = [export for export in module_of(options.target).EXPORTS if export != "extras" or predictor.extra_results]
-    native_view = NativeView(name, levels, exports, not triple.freestanding and not predictor.recurrent)
+    native_view = NativeView(name, levels, exports, not triple.freestanding and not predictor.recurrent, __version__)
     weights = bytes(encoded.data)[encoded.blob_offset :]
     return Sources(name, triple, native_view, kernels, codegen.render_face(predictor), weights, options)
 

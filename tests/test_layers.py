@@ -55,7 +55,7 @@ ROOMS = {
     "frontends.torch_script": room("readers ir ops check", "numpy torch"),
     "passes": room("ir ops check", "numpy"),
     "codegen": room("ir ops check modelfile", "numpy jinja2"),  # of the model file, where each weight stands in it
-    "targets": room("codegen", "numpy numba llvmlite"),
+    "targets": room("codegen", "numpy numba llvmlite wasmtime"),
     "modelfile": room("ir ops check", "numpy capnp"),
     "compare_source": room(None, "numpy torch stable_baselines3 sb3_contrib gymnasium"),
     "cli": room(None, "click rich"),

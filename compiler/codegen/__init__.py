@@ -12,7 +12,6 @@ from typing import Any
 
 import jinja2
 
-from compiler import __version__
 from compiler.codegen.calls import ARRANGING
 from compiler.codegen.expressions import activated, plus, steps, times
 from compiler.codegen.inputs import KINDS, input_names
@@ -99,7 +98,7 @@ def render_c(template: str, view: NativeView) -> str:
     """
     A file in C, or one that goes with it, from a template of `native/`.
     """
-    text = _environment().get_template(f"native/{template}.jinja").render(c=view, version=__version__)
+    text = _environment().get_template(f"native/{template}.jinja").render(c=view)
     return text.strip() + "\n"
 
 

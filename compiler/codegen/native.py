@@ -59,6 +59,8 @@ class NativeView:
     """Of the kernels, those that are there: `act`, `rows`, `layers`, `extras`."""
     batches: bool
     """Whether the interface takes batches."""
+    version: str
+    """Of policyc."""
 
     @property
     def predictor(self) -> PredictorView:

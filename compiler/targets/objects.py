@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import compiler
 from compiler.errors import BuildError
 from compiler.targets.machines import Level, Triple
 
@@ -72,7 +71,7 @@ def _start(
         ),
         "utf-8",
     )
-    root = str(Path(compiler.__file__).parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     variables = {**os.environ, **UNOPTIMISED, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "compiler.targets.lower", str(job)]
     return target, subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
