@@ -25,7 +25,7 @@ BUILD_OPTIONS = {"cartpole_policy.pth": ("--activation", "Tanh", "--action-kind"
 # the machine's package source has (CPU, CUDA) is then there before anything that depends on it.
 EDITABLE = ("--constraint", "constraints.txt", "--editable")
 LIGHT = ((*EDITABLE, ".[dev]"),)
-FULL = (("torch==2.13.0",), (*EDITABLE, ".[dev,sb3,bench]"))
+FULL = (("torch==2.13.0",), (*EDITABLE, ".[dev,sb3,bench,native,wasm]"))
 
 
 def environment(session: nox.Session, name: str, installs: tuple[tuple[str, ...], ...]) -> str:

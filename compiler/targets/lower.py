@@ -23,6 +23,10 @@ from numba.core import codegen, types
 from numba.core.compiler_lock import global_compiler_lock
 
 
+PACKAGE = "kernels"
+"""What the package is called here, wherever it lies."""
+
+
 def _make_no_machine_code() -> None:
     """
     Keeps Numba from compiling for this machine, which takes as long as all the rest: nothing here is ever executed.
@@ -48,7 +52,7 @@ def _decorators() -> ModuleType:
     """
     What stands in for `jit.py` of a package: its decorators, without a cache and without machine code.
     """
-    module: Any = ModuleType("kernels.jit")
+    module: Any = ModuleType(f"{PACKAGE}.jit")
     module.kernel = _njit(**_SETTINGS)
     module.inline = _njit(**_SETTINGS, forceinline=True)
     return cast(ModuleType, module)
@@ -77,15 +81,15 @@ def _import(folder: Path) -> ModuleType:
     The module `exports` of a package that lies anywhere.
     """
     found = importlib.util.spec_from_file_location(
-        "kernels", folder / "__init__.py", submodule_search_locations=[str(folder)]
+        PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
     assert found is not None
     assert found.loader is not None
     package = importlib.util.module_from_spec(found)
-    sys.modules |= {"kernels": package, "kernels.jit": _decorators()}
+    sys.modules |= {PACKAGE: package, f"{PACKAGE}.jit": _decorators()}
     found.loader.exec_module(package)
-    importlib.import_module("kernels.lowering")  # which makes Numba understand the words of simd.py
-    return importlib.import_module("kernels.exports")
+    importlib.import_module(f"{PACKAGE}.lowering")  # which makes Numba understand the words of simd.py
+    return importlib.import_module(f"{PACKAGE}.exports")
 
 
 def translate(function: Callable[..., int]) -> tuple[str, str, str, list[str]]:
