@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from compiler import __version__, codegen
+from compiler import __version__, codegen, modelfile
 from compiler.codegen.native import LevelView, NativeView
 from compiler.errors import BuildError
 from compiler.ir import Model
@@ -121,6 +121,15 @@ def make(
     files = target.make(work, sources)
     facts = target.facts(work, sources) if hasattr(target, "facts") else {}
     return Product(files, sources, facts)
+
+
+def made_before(model: Model, options: BuildOptions, triple: Triple | None, name: str) -> Product:
+    """
+    What an earlier build made of a model, whose files lie somewhere; with the sources that it takes to ask it.
+    """
+    if triple is None or options.target in IN_PYTHON:
+        return Product({}, None)
+    return Product({}, sources_of(model, modelfile.encode(model), options, triple, name))
 
 
 def sources_of(model: Model, encoded: EncodedModel, options: BuildOptions, triple: Triple, name: str) -> Sources:

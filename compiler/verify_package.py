@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from compiler import modelfile
+from compiler import modelfile, products
 from compiler.compare_source import SourceComparison, compare_source
 from compiler.errors import VerificationError, quote
-from compiler.loading import imported
+from compiler.ir import Model
+from compiler.options import BuildOptions
 from compiler.package import MODEL_FILE, check_files, read_manifest
 from compiler.pipeline import options_from, run_passes
 from compiler.readers.files import read_file
@@ -63,17 +64,32 @@ def verify_package(
         raise VerificationError(quote(str(folder)), "was not built by policyc: it has no manifest.json of ours")
     check_files(folder, manifest)  # before anything of it is executed
     options = options_from(manifest["options"])
+    resolved, triple = products.resolve(options)
     model = modelfile.decode(read_file(folder / MODEL_FILE), str(folder / MODEL_FILE))
-    with (
-        tempfile.TemporaryDirectory(prefix="policyc-verify-") as temporary,
-        imported(_copy(folder, manifest, temporary)) as module,
-    ):
-        predictor = cast(Predictor, module)
-        verification = verify(model, run_passes(model, options), predictor, options, LARGE_BATCH)
-        if against is None:
-            return PackageVerification(verification, None)
-        cases = finite_cases(model, options.verify_observations, SEED)
-        compared = compare_source(predictor, model, cases, against, vecnormalize=vecnormalize, trust=trust)
+    compiled = run_passes(model, resolved)
+    with tempfile.TemporaryDirectory(prefix="policyc-verify-") as temporary:
+        copy, work = _copy(folder, manifest, temporary), Path(temporary) / "work"
+        work.mkdir()
+        product = products.made_before(compiled, resolved, triple, folder.name)
+        with products.examined(copy, product, work) as (module, _):
+            return _compared(cast(Predictor, module), model, compiled, resolved, against, vecnormalize, trust)
+
+
+def _compared(
+    predictor: Predictor,
+    model: Model,
+    compiled: Model,
+    options: BuildOptions,
+    against: Path | None,
+    vecnormalize: Path | None,
+    trust: bool,
+) -> PackageVerification:
+    large = LARGE_BATCH if options.target in products.IN_PYTHON else 0
+    verification = verify(model, compiled, predictor, options, large)
+    if against is None:
+        return PackageVerification(verification, None)
+    cases = finite_cases(model, options.verify_observations, SEED)
+    compared = compare_source(predictor, model, cases, against, vecnormalize=vecnormalize, trust=trust)
     return PackageVerification(verification, compared)
 
 

@@ -19,6 +19,7 @@ from compiler import (
     modelfile,
     package,
     pipeline,
+    products,
 )
 from compiler.package import package_name, read_manifest
 from compiler.verify_package import verify_package
@@ -54,7 +55,7 @@ def test_the_package_has_the_usual_mode_and_the_workspace_a_private_one(tmp_path
         with loading.imported(folder) as module:
             yield module
 
-    monkeypatch.setattr(pipeline, "imported", imported)
+    monkeypatch.setattr(products, "imported", imported)
     before = os.umask(0o002)
     try:
         found = build(tmp_path)

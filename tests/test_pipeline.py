@@ -171,7 +171,7 @@ def test_stages_are_named(tmp_path):
 
 def test_options_come_as_keywords():
     assert options_from({"action_low": [-1.0], "lanes": 8}) == BuildOptions(action_low=(-1.0,), lanes=8)
-    with pytest.raises(BuildError, match=r"unknown: 'speed'; there are strict, "):
+    with pytest.raises(BuildError, match=r"unknown: 'speed'; there are target, "):
         options_from({"speed": 3})
     with pytest.raises(BuildError, match="lanes must be one of"):
         options_from({"lanes": 3})
