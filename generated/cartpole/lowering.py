@@ -214,6 +214,13 @@ def _integers(value: int) -> Any:
     return ir.Constant(_INTEGERS, [value] * LANES)
 
 
+def _whole(builder: Any, value: Any) -> Any:
+    """
+    An int64 of a float32 that counts something: by way of int32, since small processors know no other conversion.
+    """
+    return builder.sext(builder.fptosi(value, _INT), _LONG)
+
+
 def _call(builder: Any, name: str, result: Any, *values: Any) -> Any:
     """
     Calls an LLVM intrinsic function on values.
@@ -251,9 +258,9 @@ def _(builder: Any, target: Any, index: Any, count: Any, value: Any) -> None:
 
 @_word(bounded, _types.intp, _types.float32, _types.intp)
 def _(builder: Any, index: Any, count: Any) -> Any:
-    nothing, large = ir.Constant(_FLOAT, 0.0), ir.Constant(_FLOAT, 2.0**62)  # what int64 can hold
+    nothing, large = ir.Constant(_FLOAT, 0.0), ir.Constant(_FLOAT, 2.0**30)  # what int32 can hold
     index = builder.select(builder.fcmp_ordered(">", index, nothing), index, nothing)
-    whole = builder.fptosi(builder.select(builder.fcmp_ordered("<", index, large), index, large), _LONG)
+    whole = _whole(builder, builder.select(builder.fcmp_ordered("<", index, large), index, large))
     last = builder.sub(count, ir.Constant(_LONG, 1))
     return builder.select(builder.icmp_signed("<", whole, last), whole, last)
 
@@ -294,8 +301,7 @@ def _(builder: Any, target: Any, index: Any, value: Any) -> None:
 
 @_word(store_integer, _types.void, _pointer, _types.intp, _types.float32)
 def _(builder: Any, target: Any, index: Any, value: Any) -> None:
-    whole = builder.fptosi(value, _LONG)
-    builder.store(whole, builder.gep(builder.bitcast(target, _LONG.as_pointer()), [index]))
+    builder.store(_whole(builder, value), builder.gep(builder.bitcast(target, _LONG.as_pointer()), [index]))
 
 
 @_word(advance, _pointer, _pointer, _types.intp)
