@@ -22,6 +22,8 @@ import numba
 from numba.core import codegen, types
 from numba.core.compiler_lock import global_compiler_lock
 
+from compiler.targets import narrow
+
 
 PACKAGE = "kernels"
 """What the package is called here, wherever it lies."""
@@ -114,7 +116,7 @@ def linked(translated: list[tuple[str, str, str, list[str]]], wanted: dict[str, 
     module = llvm.parse_assembly("")
     for name, text, mangled, arguments in translated:
         wrapper = _wrapper(f"{wanted['prefix']}__{name}{wanted['suffix']}", mangled, arguments)
-        module.link_in(llvm.parse_assembly(_adapted(text, wanted) + wrapper))
+        module.link_in(llvm.parse_assembly(_adapted(text + wrapper, wanted)))
     for function in module.functions:
         if function.is_declaration:
             continue
@@ -151,7 +153,7 @@ def _adapted(text: str, wanted: dict[str, Any]) -> str:
         text = text.replace("@llvm.fma.", "@llvm.fmuladd.")
     if wanted["freestanding"]:  # no call of memset in the place of a loop
         text = re.sub(r"^(define .*) \{$", r'\1 "no-builtins" {', text, flags=re.MULTILINE)
-    return text
+    return narrow.convert(text) if wanted["narrow"] else text
 
 
 def emit(module: Any, wanted: dict[str, Any]) -> bytes:
@@ -166,6 +168,8 @@ def emit(module: Any, wanted: dict[str, Any]) -> bytes:
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
     passes = llvm.create_pass_builder(machine, tuning)
     passes.getModulePassManager().run(module, passes)
+    if wanted["narrow"]:
+        module = llvm.parse_assembly(narrow.count(str(module)))
     module.verify()
     data: bytes = machine.emit_object(module)
     return data

@@ -58,6 +58,8 @@ class Triple:
     """Whether there is no operating system and no libc."""
     zig_cpu: str = ""
     """The processor that C is compiled for, where zig's default is too little or too much."""
+    together: bool = True
+    """Whether one file carries all levels and picks one when it runs; else each level is a file of its own."""
 
     @property
     def system(self) -> str:
@@ -65,6 +67,13 @@ class Triple:
         `linux`, `macos`, `windows`, `none` or `wasm`.
         """
         return next((name for name in ("linux", "macos", "windows", "wasm") if name in self.zig), "none")
+
+    @property
+    def narrow(self) -> bool:
+        """
+        Whether an integer of 64 bits takes two registers.
+        """
+        return self.llvm.startswith(("arm-", "armv", "thumb"))
 
     @property
     def lanes(self) -> int:
@@ -83,7 +92,11 @@ _X86 = (
 _ARM64 = (Level("generic", "+neon", 4),)
 _ARMV7 = (Level("generic", "+v7,+vfp3,+neon,+thumb2,+thumb-mode", 4, fma=False),)
 _RISCV = (Level("generic-rv64", "+m,+a,+f,+d,+c", 1, blocks=False),)
-_WASM = (Level("generic", "+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint", 4, fma=False),)
+# The first for every engine, the second for those of 2021 and later.
+_WASM = (
+    Level("mvp", "", 1, fma=False, blocks=False, suffix="_scalar"),
+    Level("generic", "+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint", 4, fma=False, suffix="_simd"),
+)
 _M7 = (Level("cortex-m7", "-fp64", 1, blocks=False),)
 
 UNTESTED = "linked, never run"
@@ -113,7 +126,16 @@ TRIPLES: Sequence[Triple] = (
         freestanding=True,
         zig_cpu="cortex_m4+vfp4d16sp",
     ),
-    Triple("wasm32", "wasm32-unknown-unknown", "wasm32-freestanding", _WASM, "wasmtime, node, Chromium", freestanding=True),
+    Triple(
+        "wasm32",
+        "wasm32-unknown-unknown",
+        "wasm32-freestanding",
+        _WASM,
+        "wasmtime, node, Chromium",
+        freestanding=True,
+        zig_cpu="mvp",
+        together=False,
+    ),
 )
 
 
@@ -153,6 +175,8 @@ def for_cpu(triple: Triple, cpu: str | None) -> Triple:
     """
     if cpu in (None, PORTABLE):
         return triple
+    if not triple.together:
+        raise BuildError("cpu", f"{triple.name} has none to choose from: it is made for each kind there is")
     name, features = cpu or "", ""
     if cpu == NATIVE:
         if triple.name != host():

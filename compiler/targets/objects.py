@@ -66,6 +66,7 @@ def _start(
                 "features": level.features,
                 "fma": level.fma,
                 "freestanding": triple.freestanding,
+                "narrow": triple.narrow,
                 "relocation": "static" if triple.freestanding else "pic",
             }
         ),
