@@ -59,6 +59,18 @@ def _escaped(character: str) -> str:
     return f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
+def c_literal(text: str) -> str:
+    """
+    A literal of C in printable ASCII that is this text in UTF-8.
+    """
+    # Octal escapes end after three digits, hexadecimal ones wherever the text goes on with something else.
+    return '"' + "".join(_c_escaped(byte) for byte in text.encode("utf-8", "surrogatepass")) + '"'
+
+
+def _c_escaped(byte: int) -> str:
+    return chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}"
+
+
 def comment(text: str) -> str:
     """
     A text for a comment or docstring: letters, digits and `._:/-`, everything else as `_`, cut to a fit length.
