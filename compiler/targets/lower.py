@@ -24,7 +24,6 @@ from numba.core.compiler_lock import global_compiler_lock
 
 from compiler.targets import narrow
 
-
 PACKAGE = "kernels"
 """What the package is called here, wherever it lies."""
 

@@ -69,6 +69,24 @@ class Triple:
         return next((name for name in ("linux", "macos", "windows", "wasm") if name in self.zig), "none")
 
     @property
+    def kept(self) -> str:
+        """
+        The features that hold whatever processor is named.
+
+        Some Cortex-M7 have no unit for float64. Of the two instruction sets of Armv7, Thumb is the smaller.
+        """
+        return {"M": "-fp64", "A": "+thumb-mode"}.get(self.profile, "")
+
+    @property
+    def profile(self) -> str:
+        """
+        `M`, a microcontroller, or `A`, for 32-bit Arm; nothing for others.
+        """
+        if not self.narrow:
+            return ""
+        return "M" if self.llvm.startswith("thumb") else "A"
+
+    @property
     def narrow(self) -> bool:
         """
         Whether an integer of 64 bits takes two registers.
@@ -97,7 +115,8 @@ _WASM = (
     Level("mvp", "", 1, fma=False, blocks=False, suffix="_scalar"),
     Level("generic", "+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint", 4, fma=False, suffix="_simd"),
 )
-_M7 = (Level("cortex-m7", "-fp64", 1, blocks=False),)
+# What a Cortex-M7 executes too: it has more instructions, which --cpu cortex-m7 uses.
+_CORTEX_M = (Level("cortex-m4", "-fp64", 1, blocks=False),)
 
 UNTESTED = "linked, never run"
 
@@ -120,7 +139,7 @@ TRIPLES: Sequence[Triple] = (
         "thumbv7em-none-eabihf",
         "thumbv7em-none-unknown-eabihf",
         "thumb-freestanding-eabihf",
-        _M7,
+        _CORTEX_M,
         "qemu-system",
         "qemu-arm",
         freestanding=True,
@@ -158,7 +177,8 @@ def host() -> str:
     """
     The triple of this machine.
     """
-    architecture, _, system, *rest = [*llvm.get_default_triple().split("-"), ""]
+    parts: list[str] = llvm.get_default_triple().split("-")
+    architecture, system, rest = parts[0], parts[2], parts[3:]
     if system.startswith(("darwin", "macosx")):
         return f"{'aarch64' if architecture == 'arm64' else architecture}-macos"
     if system == "windows":
@@ -171,44 +191,40 @@ def for_cpu(triple: Triple, cpu: str | None) -> Triple:
     The triple with the kernels for one kind of processor: `portable` or None for its own, `native`, or LLVM's name.
 
     Raises:
-        BuildError: LLVM does not know the processor, or it is not of this architecture.
+        BuildError: LLVM does not know the processor, or it is not one of the triple's.
     """
     if cpu in (None, PORTABLE):
         return triple
     if not triple.together:
         raise BuildError("cpu", f"{triple.name} has none to choose from: it is made for each kind there is")
-    name, features = cpu or "", ""
+    name, features = cpu or "", triple.kept
     if cpu == NATIVE:
         if triple.name != host():
             raise BuildError("cpu", f"native {HOST_ONLY}, {host()}; name the processor of {triple.name}")
         name, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-    elif triple.freestanding or triple.system == "linux":
-        features = ",".join(sorted({part for level in triple.levels[-1:] for part in _kept(triple, level)}))
-    level = _probed(triple, name, features)
-    return replace(triple, levels=(level,))
-
-
-def _kept(triple: Triple, level: Level) -> list[str]:
-    """
-    The features of a triple's own level that hold for every processor it may have.
-    """
-    return [feature for feature in level.features.split(",") if feature] if "x86" not in triple.name else []
+    return replace(triple, levels=(_probed(triple, name, features),))
 
 
 # How registers are called that hold so many float32, in assembly of any architecture.
-_REGISTERS = ((r"%zmm", 16), (r"%ymm", 8), (r"%xmm|\bv\d+\.4s|\bq\d+|v128|f32x4|\bvf\w+\.v", 4))
+_REGISTERS = ((r"%zmm", 16), (r"%ymm", 8), (r"%xmm|\bv\d+\.4s|\bq\d+|\bvf\w+\.v", 4))
+# Assembly for Arm names the profile of its processor by the code of a letter.
+_PROFILE = re.compile(r"\.eabi_attribute\s+7,\s*(\d+)")
 
 
 def _probed(triple: Triple, cpu: str, features: str) -> Level:
     """
-    What a processor's registers hold, read off the code that LLVM makes of a sum of 16 float32.
+    What a processor's registers hold, read off the code that LLVM makes of products and sums.
     """
     command = [sys.executable, "-c", _PROBE, triple.llvm, cpu, features]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
-    if found.returncode or "not a recognized" in found.stderr:
+    if not cpu or found.returncode or "not a recognized" in found.stderr:
         raise BuildError("cpu", f"{quote(cpu)} is no processor that LLVM knows for {triple.name}")
     lanes = next((lanes for pattern, lanes in _REGISTERS if re.search(pattern, found.stdout)), 1)
-    return Level(cpu, features, lanes, fma="fmaf" not in found.stdout, blocks=lanes > 1)
+    level = Level(cpu, features, lanes, fma="fmaf" not in found.stdout, blocks=lanes > 1)
+    profiles = {chr(int(code)) for code in _PROFILE.findall(found.stdout)}
+    if lanes < triple.levels[0].lanes or level.fma < triple.levels[0].fma or profiles - {triple.profile}:
+        raise BuildError("cpu", f"{quote(cpu)} is none of {triple.name}: it lacks what all of those have")
+    return level
 
 
 # In a process of its own: what LLVM does not recognise, it says on standard error and nowhere else.
@@ -219,11 +235,11 @@ llvm.initialize_all_targets()
 llvm.initialize_all_asmprinters()
 triple, cpu, features = sys.argv[1:]
 machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
-kind = "<16 x float>"
 module = llvm.parse_assembly(
-    f"define void @f(ptr %p) {{ %x = load {kind}, ptr %p "
-    f"%y = call {kind} @llvm.fma.v16f32({kind} %x, {kind} %x, {kind} %x) "
-    f"store {kind} %y, ptr %p ret void }} declare {kind} @llvm.fma.v16f32({kind}, {kind}, {kind})"
+    "define void @lanes(ptr %p) { %x = load <16 x float>, ptr %p %y = fmul <16 x float> %x, %x "
+    "%z = fadd <16 x float> %y, %x store <16 x float> %z, ptr %p ret void } "
+    "define float @fused(float %x) { %y = call float @llvm.fma.f32(float %x, float %x, float %x) ret float %y } "
+    "declare float @llvm.fma.f32(float, float, float)"
 )
 module.triple, module.data_layout = triple, str(machine.target_data)
 print(machine.emit_assembly(module))
