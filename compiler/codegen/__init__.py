@@ -94,6 +94,41 @@ def render_kernels(
     return view, {"__init__.py": "", **{file: _file(file, view, settings) for file in TRANSLATED}}
 
 
+FACE = ("__init__.py", "predictor.py", "inputs.py", "inspection.py")
+"""What a package has that takes its kernels from a module `_native`."""
+STUB = "_native.pyi"
+
+
+def render_face(view: PredictorView, *, extension: bool = False) -> dict[str, str]:
+    """
+    The Python files of a package whose kernels are functions of its module `_native`.
+
+    That has, for arrays that are contiguous, have one dimension and exactly the dtypes of the predictor:
+
+        MODEL_SHA256: str, of the model file
+        WEIGHTS: a buffer of the bytes that the kernels read
+        act_one(*arrays) -> int: the action of a policy whose actions are Discrete and that has no state
+        act_one(*arrays, actions[, next_hidden, next_cell]) -> int: a status, for all others
+        predict_rows(rows, *arrays, actions, scores[, next_hidden, next_cell]) -> int: a status; scores may be empty
+        fill_layers(*arrays, work) -> int: fills a workspace of `view.workspace` float32; 0
+        fill_extras(rows, *arrays, extras) -> int: a status; where `view.extra_results` has something
+
+    where `arrays` are those of `view.arrays`, and a status is 0, or below 0 why nothing is given: -1 the number or the
+    dtype of values, -2 NaN or infinity in what is given, -3 in the network's output, -4 a choice that there is not.
+
+    Args:
+        view: the predictor; for any of several levels.
+        extension: whether `_native` is the extension, which has `act` and `predict_into` as well. The package then
+            imports nothing else before it must.
+
+    Returns:
+        File name to text.
+    """
+    files = [*FACE, *([EXTRAS] if view.extra_results else []), *([SAMPLING] if view.sampling else [])]
+    settings = {**_settings(view), "native": True, "extension": extension}
+    return {file: _render(file, view, settings) for file in (*files, *([STUB] if extension else []))}
+
+
 def render_c(template: str, view: NativeView) -> str:
     """
     A file in C, or one that goes with it, from a template of `native/`.
@@ -103,7 +138,7 @@ def render_c(template: str, view: NativeView) -> str:
 
 
 def _settings(view: PredictorView) -> dict[str, Any]:
-    return {"kind": "discrete" if view.discrete else "array"}
+    return {"kind": "discrete" if view.discrete else "array", "native": False, "extension": False}
 
 
 def _view(model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int) -> PredictorView:
@@ -115,7 +150,7 @@ def _view(model: Model, encoded: EncodedModel, options: BuildOptions, name: str,
     names = kernel_names([node.name for node in nodes], _reserved() | input_names(interface))
     functions = {node.outputs[0]: name for node, name in zip(nodes, names, strict=True)}
     digest = hashlib.sha256(encoded.data).hexdigest()
-    view = predictor_view(model, encoded, digest, replace(options, lanes=lanes), name, functions)
+    view = predictor_view(model, encoded, digest, options, lanes, name, functions)
     for node in nodes:
         layer = layer_view(model, node, functions[node.outputs[0]], lanes)
         template = _environment().get_template(template_name(node))
@@ -137,7 +172,7 @@ def _file(file: str, view: PredictorView, settings: Mapping[str, Any]) -> str:
 
 
 def _render(file: str, view: PredictorView, settings: Mapping[str, Any]) -> str:
-    folder = "native" if file == EXPORTS else "predictor"
+    folder = "native" if file in (EXPORTS, STUB) else "predictor"
     template = _environment().get_template(f"{folder}/{file}.jinja")
     return template.render(predictor=view, lanes=view.lanes, **settings).strip() + "\n"
 

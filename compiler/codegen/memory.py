@@ -45,14 +45,20 @@ class MemoryPlan:
     """What is computed observation by observation: the values that images are made into, and that come from them."""
 
 
-def plan_memory(model: Model, lanes: int) -> MemoryPlan:
+def plan_memory(model: Model, lanes: int, widest: int) -> MemoryPlan:
     """
     Slots for inputs, states and all results, each beginning on a whole register and padded to whole registers.
+
+    Args:
+        model: after all passes.
+        lanes: float32 in a register of the processor, so many observations in a block.
+        widest: the same of the widest registers among those that kernels of this model are made for, a multiple. The
+            slots are for these, so that a value has the same place on every processor.
 
     Raises:
         UnsupportedError: the values on the way take more memory than any policy needs.
     """
-    plan = _plan(model, lanes)
+    plan = _plan(model, widest)
     room = plan.words + plan.block_words * lanes
     if room > MOST_WORDS:
         found = f"a predictor of it needs {room:,} float32 of workspace; at most {MOST_WORDS:,} are given"

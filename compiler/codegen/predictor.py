@@ -81,6 +81,8 @@ class PredictorView(GivenView):
     """Whether an action has one dimension."""
     long: bool
     """Whether one observation takes long enough to let other Python threads run meanwhile."""
+    long_from: int
+    """Observations that together take so long."""
     sampling: SamplingView | None
     valued: bool
     """Whether the value network is compiled in."""
@@ -153,7 +155,21 @@ class PredictorView(GivenView):
         The names that the package exports, in the order of import sorters.
         """
         names = ["SPEC", "act", "layers", "predict", "scores", *(name for _, name, _ in self.offered)]
-        return sorted([*names, *(["Episode"] if self.recurrent else [])], key=import_order)
+        return sorted([*names, "Episode" if self.recurrent else "predict_into"], key=import_order)
+
+    @property
+    def immediate(self) -> list[str]:
+        """
+        Those of them that an extension has itself, so that they need no other module.
+        """
+        return [name for name in self.exported if name in ("act", "predict_into") and not self.recurrent]
+
+    @property
+    def later(self) -> list[str]:
+        """
+        The others, but for SPEC.
+        """
+        return [name for name in self.exported if name not in ("SPEC", *self.immediate)]
 
     @property
     def unpacked_extras(self) -> str:
@@ -210,7 +226,13 @@ class PredictorView(GivenView):
 
 
 def predictor_view(
-    model: Model, encoded: EncodedModel, digest: str, options: BuildOptions, name: str, functions: dict[str, str]
+    model: Model,
+    encoded: EncodedModel,
+    digest: str,
+    options: BuildOptions,
+    lanes: int,
+    name: str,
+    functions: dict[str, str],
 ) -> PredictorView:
     """
     Everything about a predictor but the texts of its kernels.
@@ -220,6 +242,7 @@ def predictor_view(
         encoded: its model file.
         digest: the model file's SHA-256.
         options: how to build.
+        lanes: float32 in a register: those of the options, which weights are packed for, or fewer.
         name: the package's name.
         functions: the kernel's name for each node's first output.
 
@@ -227,17 +250,17 @@ def predictor_view(
         UnsupportedError: if the model is not a policy with one action.
     """
     interface = interface_of(model)
-    plan = plan_memory(model, options.lanes)
+    plan = plan_memory(model, lanes, options.lanes)
     parts = part_views(interface, model)
     arrays = array_views(interface, model, parts)
     inputs = input_views(interface, model, plan, parts, arrays)
     work = sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes)
-    chunk = -(-CHUNK_WORK // max(work, 1) // options.lanes) * options.lanes
+    chunk = -(-CHUNK_WORK // max(work, 1) // lanes) * lanes
     space = interface.policy.action_space
     block = times("WORKSPACE" if not plan.images else str(plan.block_words), "LANES")
     return PredictorView(
         name=name,
-        lanes=options.lanes,
+        lanes=lanes,
         source=comment(model.origin.file),
         spec=python(specification(model, interface, name)),
         parts=parts,
@@ -256,9 +279,9 @@ def predictor_view(
         checks=options.nonfinite == "raise",
         workspace=plan.words,
         room=f"{block} + 16" if not plan.images else f"WORKSPACE + {block} + 16",
-        block_room=plan.block_words * options.lanes + (plan.words if plan.images else 0),
+        block_room=plan.block_words * lanes + (plan.words if plan.images else 0),
         weights=encoded.blob_size // 4,
-        least_block=min(options.lanes, max(2, options.lanes * 5 // 8)),
+        least_block=min(lanes, max(2, lanes * 5 // 8)),
         threads_from=max(2 * chunk, PARALLEL_WORK // max(work, 1)),
         chunk=chunk,
         steps=steps_of(model, encoded, plan, functions, inputs),
@@ -268,6 +291,7 @@ def predictor_view(
         weights_at=encoded.blob_offset,
         action_vector=len(shape_of(space)) == 1,
         long=work >= LONG_WORK,
+        long_from=max(1, -(-LONG_WORK // max(work, 1))),
         sampling=sampling_view(model, interface),
         valued=interface.value is not None,
     )

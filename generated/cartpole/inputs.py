@@ -28,6 +28,25 @@ def box(value: Any, shape: tuple[int, ...], dtype: "np.dtype[Any]", what: str) -
     raise wrong_shape(what, shape, array)
 
 
+def writable(out: Any, count: int, dtype: "np.dtype[Any]") -> NDArray[Any]:
+    """
+    A buffer of the caller's for `count` values of a dtype, as a row.
+    """
+    try:
+        array = np.asarray(memoryview(out))
+    except (TypeError, ValueError):
+        raise TypeError(f"out: expected a writable buffer of {dtype}, found {type(out).__name__}") from None
+    flags = array.flags
+    if array.dtype != dtype or array.size != count or not (flags.c_contiguous and flags.aligned and flags.writeable):
+        kind = "" if flags.c_contiguous and flags.aligned else "not contiguous, "
+        kind += "" if flags.writeable else "read-only, "
+        raise ValueError(
+            f"out: expected {count} {dtype} in a writable, contiguous buffer, "
+            f"found {kind}{array.dtype} of shape {array.shape}"
+        )
+    return array.reshape(-1)
+
+
 def real(value: Any, shape: tuple[int, ...], what: str) -> NDArray[Any]:
     """
     The value as an array of real numbers.

@@ -132,6 +132,22 @@ def act(observation: Any) -> int:
     return action
 
 
+def predict_into(observation: Any, out: Any) -> None:
+    """
+    Writes the action for one observation, or for each of a batch, where the caller wants it.
+
+    Args:
+        observation: as for `predict`.
+        out: a writable, contiguous buffer of int64, 1 for each observation, of any shape.
+
+    Raises:
+        ValueError: as `predict`, and if `out` is not such a buffer. What it then holds is undefined.
+        TypeError: if `out` is no buffer.
+    """
+    arrays, _ = _arrays(observation)
+    _run(arrays, inputs.writable(out, len(arrays[0]), ACTION_DTYPE), _no_scores)
+
+
 def scores(observation: Any) -> NDArray[np.float32]:
     """
     What the action is chosen from: logits.

@@ -31,7 +31,7 @@ MODELS = [
 @pytest.mark.parametrize("model", MODELS)
 def test_every_value_has_room_of_its_own(model, lanes):
     model = run_passes(model, BuildOptions(lanes=lanes, nonfinite="propagate"))
-    plan = plan_memory(model, lanes)
+    plan = plan_memory(model, lanes, lanes)
     taken: dict[int, str] = {}
     aliases = {node.outputs[0]: node.inputs[0] for node in model.nodes if node.op == "flatten"}
     for name, slot in plan.slots.items():
@@ -61,7 +61,7 @@ def test_every_value_has_room_of_its_own(model, lanes):
 
 def test_more_memory_than_any_policy_needs_is_refused(monkeypatch):
     model = run_passes(policy((300,), (1, 300), 15), BuildOptions())
-    plan = plan_memory(model, 16)
+    plan = plan_memory(model, 16, 16)
     monkeypatch.setattr(memory, "MOST_WORDS", plan.words + plan.block_words * 16 - 1)
     with pytest.raises(UnsupportedError, match="float32 of workspace"):
-        plan_memory(model, 16)
+        plan_memory(model, 16, 16)
