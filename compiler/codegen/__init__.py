@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from compiler.codegen.c_source import wrapped
 from compiler.codegen.calls import ARRANGING
 from compiler.codegen.expressions import activated, plus, steps, times
 from compiler.codegen.inputs import KINDS, input_names
@@ -129,11 +130,11 @@ def render_face(view: PredictorView, *, extension: bool = False) -> dict[str, st
     return {file: _render(file, view, settings) for file in (*files, *([STUB] if extension else []))}
 
 
-def render_c(template: str, view: NativeView) -> str:
+def render_c(template: str, view: NativeView, **more: Any) -> str:
     """
-    A file in C, or one that goes with it, from a template of `native/`.
+    A file in C, or one that goes with it, from a template of `native/`, which may see more than the view.
     """
-    text = _environment().get_template(f"native/{template}.jinja").render(c=view)
+    text = _environment().get_template(f"native/{template}.jinja").render(c=view, **more)
     return text.strip() + "\n"
 
 
@@ -188,7 +189,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,  # what protects is that no text of a checkpoint gets here but through `naming`
     )
     environment.filters |= {"plus": plus, "times": times, "activated": activated}
-    environment.globals |= {"steps": steps, "define": define}
+    environment.globals |= {"steps": steps, "define": define, "wrapped": wrapped}
     return environment
 
 

@@ -5,8 +5,11 @@ The flat view of a predictor's interface in C.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from compiler.codegen.c_source import paragraph, wrapped
 from compiler.codegen.inputs import ArrayView
+from compiler.codegen.native_texts import StatusView, described_part, statuses
 from compiler.codegen.predictor import PredictorView
+from compiler.codegen.results import counted
 
 C_TYPES = {"float32": "float", "float64": "double", "int64": "int64_t", "uint8": "uint8_t", "bool": "uint8_t"}
 SLACK = 16
@@ -100,9 +103,10 @@ class NativeView:
     @property
     def aligned(self) -> bool:
         """
-        Whether a room begins on a whole cache line.
+        Whether a room begins on a whole cache line: for registers, or for float64 that stand in it.
         """
-        return self.predictor.lanes > 1
+        dtypes = {self.predictor.action.dtype, *(array.dtype for array in self.given)}
+        return self.predictor.lanes > 1 or "float64" in dtypes
 
     @property
     def workspace(self) -> int:
@@ -142,18 +146,55 @@ class NativeView:
     @property
     def documented(self) -> list[str]:
         """
-        What each parameter is.
+        What each parameter is, in lines of a comment.
         """
         view = self.predictor
-        lines = [f"{part.array.name}: {part.array.count} values, {part.text}." for part in view.parts]
-        lines = [line.replace("array-like of shape", "of shape").replace(", any real dtype", "") for line in lines]
-        lines = [line.replace(", or (height, width, channels)", "") for line in lines]
+        texts = [described_part(part) for part in view.parts]
         if self.masked:
             count = view.score.count
-            lines.append(
-                f"action_masks: {count} values, 1 for each choice that is allowed, 0 for others; NULL allows all."
-            )
-        return [*lines, f"action: takes {view.action.count} value{'s' if view.action.count > 1 else ''}."]
+            texts.append(f"action_masks: {count} values, 0 for each choice that is not allowed; NULL allows all.")
+        return self._commented([*texts, f"action: takes {view.action_text}."])
+
+    @property
+    def documented_scores(self) -> list[str]:
+        """
+        The same of scores.
+        """
+        what = f"scores: takes {counted(self.predictor.score.count, 'value')}, the {self.predictor.score.name}"
+        masks = ", without regard to action masks" if self.masked else ""
+        return self._commented([f"{what}{masks}; may be NULL."])
+
+    @property
+    def statuses(self) -> list[StatusView]:
+        """
+        What a call may say.
+        """
+        return statuses(self.predictor)
+
+    @property
+    def untouched(self) -> list[str]:
+        """
+        What a call that is refused leaves, in lines of a comment.
+        """
+        left = "action, scores and state are as they were" if self.recurrent else "action and scores are as they were"
+        return self._commented([f"What a call says. After anything but {self.macro}_OK, {left}."])
+
+    @staticmethod
+    def _commented(texts: list[str]) -> list[str]:
+        return [line for text in texts for line in paragraph(text, " * ", "    ").splitlines()]
+
+    @property
+    def signatures(self) -> dict[str, list[str]]:
+        """
+        The parameters of the functions that compute, by their names.
+        """
+        result = f"{self.action_type} *action"
+        one = [f"{self.name}_state *state", *self.parameters, result]
+        return {
+            "predict": one,
+            "predict_scores": [*one, "float *scores"],
+            "predict_batch": ["float *room", "size_t count", *self.parameters, f"{result}s", "float *scores"],
+        }
 
     @property
     def action_type(self) -> str:
@@ -163,11 +204,24 @@ class NativeView:
         return C_TYPES[self.predictor.action.dtype]
 
     @property
-    def action_argument(self) -> str:
+    def example(self) -> list[str]:
         """
-        How an action is passed, in an example.
+        The lines of a program that asks for an action.
         """
-        return "&action" if self.predictor.action.count == 1 else "action"
+        name, macro = self.name, self.macro
+        given = [f"{C_TYPES[array.dtype]} {array.name}[{macro}_{array.name.upper()}_SIZE];" for array in self.given]
+        call = wrapped(
+            f"{name}_status status = {name}_predict(", ["&state", *self.names, "action"], ");", len(" *     ")
+        )
+        return [
+            f"static {name}_state state;",
+            *given,
+            f"{self.action_type} action[{macro}_ACTION_SIZE];",
+            f"{name}_reset(&state);",
+            *call.splitlines(),
+            f"if (status != {macro}_OK)",
+            f"    puts({name}_status_text(status));",
+        ]
 
     @property
     def kernels(self) -> list[KernelView]:
@@ -186,6 +240,12 @@ class NativeView:
             "extras": ["int64_t count", *arrays, weights, "float *results", "float *room"],
         }
         return [KernelView(name, known[name]) for name in self.exports]
+
+    def symbols(self, level: LevelView) -> list[str]:
+        """
+        What the functions of the kernels of a level are called.
+        """
+        return [f"{self.name}__{name}{level.suffix}" for name in self.exports]
 
     @property
     def act_arguments(self) -> list[str]:

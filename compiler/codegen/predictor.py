@@ -15,6 +15,7 @@ from compiler.codegen.results import (
     ExtraView,
     ResultView,
     ValueView,
+    action_text,
     extra_views,
     result_view,
     state_views,
@@ -49,6 +50,8 @@ class PredictorView(GivenView):
     """float32 in a register."""
     source: str
     spec: str
+    specified: dict[str, object]
+    """What a predictor says about itself: `spec` is its source in Python."""
     action_shape: str
     action: ResultView
     score: ResultView
@@ -86,6 +89,8 @@ class PredictorView(GivenView):
     sampling: SamplingView | None
     valued: bool
     """Whether the value network is compiled in."""
+    action_text: str
+    """What an action is, for those who read it in C."""
     named: frozenset[str] = frozenset()
     """All names in the file that is rendered."""
     words: list[str] = field(default_factory=list)
@@ -256,13 +261,14 @@ def predictor_view(
     inputs = input_views(interface, model, plan, parts, arrays)
     work = sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes)
     chunk = -(-CHUNK_WORK // max(work, 1) // lanes) * lanes
-    space = interface.policy.action_space
+    space, specified = interface.policy.action_space, specification(model, interface, name)
     block = times("WORKSPACE" if not plan.images else str(plan.block_words), "LANES")
     return PredictorView(
         name=name,
         lanes=lanes,
         source=comment(model.origin.file),
-        spec=python(specification(model, interface, name)),
+        spec=python(specified),
+        specified=specified,
         parts=parts,
         arrays=arrays,
         inputs=inputs,
@@ -294,4 +300,5 @@ def predictor_view(
         long_from=max(1, -(-LONG_WORK // max(work, 1))),
         sampling=sampling_view(model, interface),
         valued=interface.value is not None,
+        action_text=action_text(space),
     )

@@ -2,14 +2,19 @@
 What leaves a predictor: where each result stands in the workspace, and how it gets to the caller.
 """
 
+import math
 from dataclasses import dataclass
 
 from compiler.codegen.calls import place
 from compiler.codegen.interface import Interface
 from compiler.codegen.memory import WORDS, MemoryPlan
 from compiler.codegen.naming import comment, literal
-from compiler.ir import DType, Model, Node, Output
+from compiler.errors import BuildError
+from compiler.ir import Box, Discrete, DType, Model, MultiBinary, MultiDiscrete, Node, Output, Space
 from compiler.modelfile import EncodedModel
+
+MOST_SIZES = 16
+"""Choices of which the number of values of each is named."""
 
 STORES = {DType.FLOAT32: "store_scalar", DType.FLOAT64: "store_double", DType.INT64: "store_integer"}
 
@@ -140,3 +145,40 @@ def extra_views(model: Model, plan: MemoryPlan, encoded: EncodedModel, interface
             where = str(encoded.offsets[tensor.name] // 4)
             views.append(ExtraView(literal(output.name), tensor.elements, where, str(tensor.fixed_shape)))
     return views
+
+
+def action_text(space: Space) -> str:
+    """
+    What an action of a space is, in values side by side.
+    """
+    match space:
+        case Discrete(n=n):
+            return f"the choice, 0 to {n - 1}"
+        case MultiDiscrete(nvec=nvec):
+            return choices_text(nvec)
+        case MultiBinary(shape=shape):
+            return f"{counted(math.prod(shape), 'value')}, each 0 or 1"
+        case Box(shape=shape):
+            least, most = float(space.low.min()), float(space.high.max())
+            bounds = "" if len({*space.low.flat}) + len({*space.high.flat}) == 2 else "each within its bounds, "
+            return f"{counted(math.prod(shape), 'value')}, {bounds}{least:g} to {most:g}"
+        case other:
+            raise BuildError("codegen", f"no space {type(other).__name__}")
+
+
+def choices_text(sizes: tuple[int, ...]) -> str:
+    """
+    What choices with these numbers of values are.
+    """
+    if len(set(sizes)) == 1:
+        return f"{counted(len(sizes), 'choice')}, {'each ' if len(sizes) > 1 else ''}0 to {sizes[0] - 1}"
+    if len(sizes) > MOST_SIZES:
+        return f"{len(sizes)} choices, each from 0 and below the number of its values"
+    return f"{len(sizes)} choices: {', '.join(f'0 to {size - 1}' for size in sizes)}"
+
+
+def counted(count: int, what: str) -> str:
+    """
+    A number of things.
+    """
+    return f"{count} {what}{'s' if count != 1 else ''}"

@@ -9,6 +9,7 @@ here ever sees the model.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from compiler.codegen import render_c
 from compiler.codegen.native import NativeView
@@ -38,11 +39,11 @@ class Sources:
     options: BuildOptions
 
 
-def write(work: Path, template: str, name: str, sources: Sources) -> str:
+def write(work: Path, template: str, name: str, sources: Sources, **more: Any) -> str:
     """
-    Renders a template of `native/` to a file; returns its name.
+    Renders a template of `native/`, which may see more than the view, to a file; returns its name.
     """
-    (work / name).write_text(render_c(template, sources.view), "utf-8")
+    (work / name).write_text(render_c(template, sources.view, **more), "utf-8")
     return name
 
 

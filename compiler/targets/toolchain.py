@@ -17,7 +17,13 @@ LINKER = "lld, in zig"
 # No time, no path, nothing of this machine may get into what is made.
 REPRODUCIBLE = ("-g0", "-fno-ident", "-Wno-builtin-macro-redefined", "-D__DATE__=", "-D__TIME__=", "-D__FILE__=")
 STRICT = ("-std=c23", "-Wall", "-Wextra", "-Werror", "-Wno-c23-extensions")
-SMALL = ("-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-ffunction-sections", "-fdata-sections")
+SMALL = (
+    "-fomit-frame-pointer",
+    "-fno-asynchronous-unwind-tables",
+    "-fno-unwind-tables",
+    "-ffunction-sections",
+    "-fdata-sections",
+)
 
 
 def zig() -> Path:
@@ -83,6 +89,27 @@ def link(folder: Path, target: str, objects: Sequence[str], triple: Triple, *fla
     Links what the flags say, stripped of all names that are not needed.
     """
     run(folder, "cc", *machine(triple), "-s", *objects, "-o", target, *flags)
+
+
+def link_wasm(folder: Path, target: str, objects: Sequence[str], exported: Sequence[str], stack: int) -> None:
+    """
+    Links a WebAssembly module with a memory of fixed size: its data, and below them a stack of so many bytes.
+    """
+    names = [f"--export={name}" for name in exported]
+    settings = ["--no-entry", "--no-growable-memory", "--stack-first", "-z", f"stack-size={stack}"]
+    run(
+        folder,
+        "wasm-ld",
+        *settings,
+        "-O2",
+        "--gc-sections",
+        "--compress-relocations",
+        "--strip-all",
+        *names,
+        *objects,
+        "-o",
+        target,
+    )
 
 
 def _environment(folder: Path) -> dict[str, str]:
