@@ -4,6 +4,7 @@ Small policies made on the spot, and predictors of them, without the verificatio
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -117,11 +118,13 @@ def _head(
     return graph.add(head, [scores, *bounds], f"{head}_action"), space
 
 
-def sources(model: Model, options: BuildOptions, name: str = "agent") -> dict[str, str | bytes]:
+def sources(
+    model: Model, options: BuildOptions, name: str = "agent", packed_for: int | None = None
+) -> dict[str, str | bytes]:
     """
-    The files of a predictor, without a manifest.
+    The files of a predictor, without a manifest; weights may be packed for wider registers than the kernels have.
     """
-    compiled = run_passes(model, options)
+    compiled = run_passes(model, replace(options, lanes=packed_for or options.lanes))
     encoded = modelfile.encode(compiled)
     return {**codegen.render(compiled, encoded, options, name), "model.bin": encoded.data}
 
@@ -138,12 +141,19 @@ def entry(*arguments, release_lock=True, parallel=False):
 """A `jit.py` that compiles nothing."""
 
 
-def write(folder: Path, model: Model, options: BuildOptions | None = None, *, plain: bool = False) -> Path:
+def write(
+    folder: Path,
+    model: Model,
+    options: BuildOptions | None = None,
+    *,
+    plain: bool = False,
+    packed_for: int | None = None,
+) -> Path:
     """
     A predictor as a package in a folder that is made for it, `folder` itself; with `plain`, one that is not compiled.
     """
     folder.mkdir(parents=True)
-    files = sources(model, options or BuildOptions(), folder.name) | ({"jit.py": PLAIN} if plain else {})
+    files = sources(model, options or BuildOptions(), folder.name, packed_for) | ({"jit.py": PLAIN} if plain else {})
     for file, content in files.items():
         data = content if isinstance(content, bytes) else content.encode()
         folder.joinpath(file).write_bytes(data)
@@ -152,12 +162,17 @@ def write(folder: Path, model: Model, options: BuildOptions | None = None, *, pl
 
 @contextmanager
 def predictor(
-    folder: Path, model: Model, options: BuildOptions | None = None, *, plain: bool = False
+    folder: Path,
+    model: Model,
+    options: BuildOptions | None = None,
+    *,
+    plain: bool = False,
+    packed_for: int | None = None,
 ) -> Iterator[ModuleType]:
     """
     The same, imported.
     """
-    with imported(write(folder, model, options, plain=plain)) as module:
+    with imported(write(folder, model, options, plain=plain, packed_for=packed_for)) as module:
         yield module
 
 

@@ -73,7 +73,7 @@ def best_tile(height: int, width: int, filters: int, vectors: int, steps: int, l
     stands in the place of pixels after it, which must therefore be written later.
     """
     tallest = 1 if filters % (vectors * lanes) else height
-    most = MOST_SUMS[lanes] // vectors
+    most = max(1, MOST_SUMS[lanes] // vectors)  # filters may be packed for wider registers than these
     tilings = [
         Tiling(vectors, rows, columns, _cost(height, width, rows, columns, vectors, steps))
         for rows in range(1, min(tallest, most) + 1)

@@ -11,7 +11,8 @@ import pytest
 
 from compiler.ir import ACTION_MASKS, EPISODE_STARTS, Box, Discrete, Model, MultiBinary, MultiDiscrete, Space
 from compiler.ops.reference import evaluate
-from tests import policies
+from compiler.options import BuildOptions
+from tests import images, policies
 from tests.models import predictor
 
 MODELS = {
@@ -26,6 +27,7 @@ MODELS = {
     "recurrent": policies.recurrent(),
     "recurrent choice": policies.recurrent(1, lambda: Discrete(3)),
 }
+MANY_FILTERS = images.image_policy((1, 5, 4), (images.Layer(64, (2, 2)), images.Layer(40, (2, 1), (2, 1))), (8,))
 ROWS = (1, 3, 11, 16, 40)
 
 
@@ -69,22 +71,38 @@ def first_of(observation: Any) -> Any:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_answers_are_those_of_the_reference(name, tmp_path):
-    model, rng = MODELS[name], np.random.default_rng(4)
-    with predictor(tmp_path / "agent", model, plain=True) as module:
-        for rows in ROWS:
-            observation, others, given = question(model, rows, rng)
-            right = evaluate(model, given)
-            wanted = {output.role: right[output.tensor] for output in model.outputs}
-            actions, state = module.predict(observation, **others)
-            np.testing.assert_allclose(actions, wanted["action"], atol=1e-5)
-            unmasked = {key: value for key, value in others.items() if key != "action_masks"}
-            np.testing.assert_allclose(module.scores(observation, **unmasked), wanted["scores"], atol=1e-5)
-            for number, part in enumerate(model.states):
-                np.testing.assert_allclose(state[number % 2][number // 2], right[part.output], atol=1e-5)
-            if rows == 1:
-                alone = {"action_masks": others["action_masks"][0]} if "action_masks" in others else others
-                found = module.act(first_of(observation), **alone)
-                np.testing.assert_allclose(found[0] if model.states else found, wanted["action"][0], atol=1e-5)
+    with predictor(tmp_path / "agent", MODELS[name], plain=True) as module:
+        compare(module, MODELS[name])
+
+
+@pytest.mark.parametrize(("packed_for", "lanes"), [(16, 8), (16, 4), (4, 1)])
+@pytest.mark.parametrize("name", [*MODELS, "many filters"])
+def test_kernels_read_what_is_packed_for_wider_registers(name, packed_for, lanes, tmp_path):
+    model = MANY_FILTERS if name == "many filters" else MODELS[name]
+    options = BuildOptions(lanes=lanes)
+    with predictor(tmp_path / "agent", model, options, plain=True, packed_for=packed_for) as module:
+        compare(module, model, rows=(1, 5))
+
+
+def compare(module: Any, model: Model, rows: tuple[int, ...] = ROWS) -> None:
+    """
+    Asks for observations alone and in batches, and compares with the reference.
+    """
+    rng = np.random.default_rng(4)
+    for count in rows:
+        observation, others, given = question(model, count, rng)
+        right = evaluate(model, given)
+        wanted = {output.role: right[output.tensor] for output in model.outputs}
+        actions, state = module.predict(observation, **others)
+        np.testing.assert_allclose(actions, wanted["action"], atol=1e-5)
+        unmasked = {key: value for key, value in others.items() if key != "action_masks"}
+        np.testing.assert_allclose(module.scores(observation, **unmasked), wanted["scores"], atol=1e-5)
+        for number, part in enumerate(model.states):
+            np.testing.assert_allclose(state[number % 2][number // 2], right[part.output], atol=1e-5)
+        if count == 1:
+            alone = {"action_masks": others["action_masks"][0]} if "action_masks" in others else others
+            found = module.act(first_of(observation), **alone)
+            np.testing.assert_allclose(found[0] if model.states else found, wanted["action"][0], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["recurrent", "recurrent choice"])
