@@ -215,7 +215,7 @@ def _probed(triple: Triple, cpu: str, features: str) -> Level:
     """
     What a processor's registers hold, read off the code that LLVM makes of products and sums.
     """
-    command = [sys.executable, "-c", _PROBE, triple.llvm, cpu, features]
+    command = [sys.executable, "-P", "-c", _PROBE, triple.llvm, cpu, features]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if not cpu or found.returncode or "not a recognized" in found.stderr:
         raise BuildError("cpu", f"{quote(cpu)} is no processor that LLVM knows for {triple.name}")

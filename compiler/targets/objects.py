@@ -12,6 +12,8 @@ from pathlib import Path
 from compiler.errors import BuildError
 from compiler.targets.machines import Level, Triple
 
+ROOT = Path(__file__).resolve().parents[2]
+"""Where the compiler can be imported from."""
 UNOPTIMISED = {"NUMBA_OPT": "0", "NUMBA_LOOP_VECTORIZE": "0", "NUMBA_SLP_VECTORIZE": "0", "NUMBA_DISABLE_JIT": "0"}
 """Settings of Numba, which would otherwise optimise for this machine what is meant for another."""
 
@@ -39,8 +41,8 @@ def translate(
     outcomes = [(path, process.communicate()[1], process.returncode) for path, process in started]
     for _, said, status in outcomes:
         if status:
-            last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise BuildError(triple.name, f"the kernels can't be translated: {''.join(last)}")
+            last = said.decode("utf-8", "replace").strip().splitlines()[-8:]
+            raise BuildError(triple.name, "\n  ".join(["the kernels can't be translated:", *last]))
     return [path for path, _, _ in outcomes]
 
 
@@ -72,7 +74,8 @@ def _start(
         ),
         "utf-8",
     )
-    root = str(Path(__file__).resolve().parents[2])
-    variables = {**os.environ, **UNOPTIMISED, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "compiler.targets.lower", str(job)]
+    places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    variables = {**os.environ, **UNOPTIMISED, "PYTHONPATH": os.pathsep.join(places)}
+    # -P: nothing is imported from the working directory, where a stranger's files may lie.
+    command = [sys.executable, "-P", "-m", "compiler.targets.lower", str(job)]
     return target, subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
