@@ -31,6 +31,8 @@ from compiler.frontends.sb3.extractors import space_findings  # noqa: E402
 from compiler.frontends.sb3.families import FAMILIES, LINEAR_ARS, POLICIES  # noqa: E402
 from compiler.ir import Box, Dict, Discrete, DType, MultiBinary, MultiDiscrete, Space  # noqa: E402
 from compiler.ops import OPS  # noqa: E402
+from compiler.products import targets_of  # noqa: E402
+from compiler.targets.machines import TRIPLES  # noqa: E402
 
 BLOCK = re.compile(r"(?P<start><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end of generated -->)", re.DOTALL)
 START = re.compile(r"<!-- generated: [\w-]+ -->")
@@ -156,9 +158,27 @@ def ticked(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+def targets_table() -> str:
+    """
+    The systems that code can be made for ahead of time.
+    """
+    rows = (
+        (
+            f"`{triple.name}`",
+            ", ".join(level.cpu for level in triple.levels),
+            ", ".join(str(level.lanes) for level in triple.levels),
+            ", ".join(f"`{target}`" for target in targets_of(triple)),
+            triple.tested,
+        )
+        for triple in TRIPLES
+    )
+    return table(["triple", "processors", "float32 in a register", "targets", "tested"], rows)
+
+
 GENERATORS: dict[str, Callable[[], str]] = {
     "ops": ops_table,
     "options": options_table,
+    "targets": targets_table,
     "policies": policies_table,
     "observations": observations_table,
     "arguments": arguments_table,
