@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from compiler.codegen.expressions import plus, times
 from compiler.codegen.layer import LayerView
 
-CHAINS = 4
-"""Sums that must be under way at once to hide the latency of a multiply-add."""
+CHAINS = 8
+"""Sums that must be under way at once to hide the latency of a multiply-add: two begin in a cycle, each takes four."""
+SCALAR_CHAINS = 4
+"""The same for processors without registers of several values, which begin one at most."""
 TILE = 8
 """Outputs that a block kernel computes at once, each in a register."""
 WIDE_TILE = 16
@@ -50,7 +52,8 @@ class ColumnsView(LayerView):
         """
         Partial sums for each register, so that enough multiply-adds are independent.
         """
-        return min(self.inputs, -(-CHAINS // self.registers))
+        wanted = CHAINS if self.lanes > 1 else SCALAR_CHAINS
+        return min(self.inputs, -(-wanted // self.registers))
 
     @property
     def whole(self) -> int:

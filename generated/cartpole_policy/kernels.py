@@ -76,20 +76,29 @@ def mlp_extractor_policy_net_0(source: Pointer, weight: Pointer, bias: Pointer, 
 
     The weight is (1, 4, 64): blocks of outputs, inputs, outputs.
     """
-    a0 = load(bias, 0)
-    a1 = load(bias, 16)
-    a2 = load(bias, 32)
-    a3 = load(bias, 48)
-    for i in range(4):
+    a0_0 = load(bias, 0)
+    a1_0 = load(bias, 16)
+    a2_0 = load(bias, 32)
+    a3_0 = load(bias, 48)
+    a0_1 = splat(0.0)
+    a1_1 = splat(0.0)
+    a2_1 = splat(0.0)
+    a3_1 = splat(0.0)
+    for i in range(0, 4, 2):
         x = splat(load_scalar(source, i))
-        a0 = fma(x, load(weight, i * 64), a0)
-        a1 = fma(x, load(weight, i * 64 + 16), a1)
-        a2 = fma(x, load(weight, i * 64 + 32), a2)
-        a3 = fma(x, load(weight, i * 64 + 48), a3)
-    store(target, 0, tanh(a0))
-    store(target, 16, tanh(a1))
-    store(target, 32, tanh(a2))
-    store(target, 48, tanh(a3))
+        a0_0 = fma(x, load(weight, i * 64), a0_0)
+        a1_0 = fma(x, load(weight, i * 64 + 16), a1_0)
+        a2_0 = fma(x, load(weight, i * 64 + 32), a2_0)
+        a3_0 = fma(x, load(weight, i * 64 + 48), a3_0)
+        x = splat(load_scalar(source, i + 1))
+        a0_1 = fma(x, load(weight, (i + 1) * 64), a0_1)
+        a1_1 = fma(x, load(weight, (i + 1) * 64 + 16), a1_1)
+        a2_1 = fma(x, load(weight, (i + 1) * 64 + 32), a2_1)
+        a3_1 = fma(x, load(weight, (i + 1) * 64 + 48), a3_1)
+    store(target, 0, tanh(a0_0 + a0_1))
+    store(target, 16, tanh(a1_0 + a1_1))
+    store(target, 32, tanh(a2_0 + a2_1))
+    store(target, 48, tanh(a3_0 + a3_1))
 
 
 @kernel
@@ -159,20 +168,29 @@ def mlp_extractor_policy_net_2(source: Pointer, weight: Pointer, bias: Pointer, 
 
     The weight is (1, 64, 64): blocks of outputs, inputs, outputs.
     """
-    a0 = load(bias, 0)
-    a1 = load(bias, 16)
-    a2 = load(bias, 32)
-    a3 = load(bias, 48)
-    for i in range(64):
+    a0_0 = load(bias, 0)
+    a1_0 = load(bias, 16)
+    a2_0 = load(bias, 32)
+    a3_0 = load(bias, 48)
+    a0_1 = splat(0.0)
+    a1_1 = splat(0.0)
+    a2_1 = splat(0.0)
+    a3_1 = splat(0.0)
+    for i in range(0, 64, 2):
         x = splat(load_scalar(source, i))
-        a0 = fma(x, load(weight, i * 64), a0)
-        a1 = fma(x, load(weight, i * 64 + 16), a1)
-        a2 = fma(x, load(weight, i * 64 + 32), a2)
-        a3 = fma(x, load(weight, i * 64 + 48), a3)
-    store(target, 0, tanh(a0))
-    store(target, 16, tanh(a1))
-    store(target, 32, tanh(a2))
-    store(target, 48, tanh(a3))
+        a0_0 = fma(x, load(weight, i * 64), a0_0)
+        a1_0 = fma(x, load(weight, i * 64 + 16), a1_0)
+        a2_0 = fma(x, load(weight, i * 64 + 32), a2_0)
+        a3_0 = fma(x, load(weight, i * 64 + 48), a3_0)
+        x = splat(load_scalar(source, i + 1))
+        a0_1 = fma(x, load(weight, (i + 1) * 64), a0_1)
+        a1_1 = fma(x, load(weight, (i + 1) * 64 + 16), a1_1)
+        a2_1 = fma(x, load(weight, (i + 1) * 64 + 32), a2_1)
+        a3_1 = fma(x, load(weight, (i + 1) * 64 + 48), a3_1)
+    store(target, 0, tanh(a0_0 + a0_1))
+    store(target, 16, tanh(a1_0 + a1_1))
+    store(target, 32, tanh(a2_0 + a2_1))
+    store(target, 48, tanh(a3_0 + a3_1))
 
 
 @kernel

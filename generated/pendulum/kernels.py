@@ -116,18 +116,20 @@ def actor_latent_pi_0(source: Pointer, weight: Pointer, bias: Pointer, target: P
     a1_0 = load(bias, 16)
     a0_1 = splat(0.0)
     a1_1 = splat(0.0)
-    for i in range(0, 2, 2):
+    a0_2 = splat(0.0)
+    a1_2 = splat(0.0)
+    for i in range(0, 3, 3):
         x = splat(load_scalar(source, i))
         a0_0 = fma(x, load(weight, i * 32), a0_0)
         a1_0 = fma(x, load(weight, i * 32 + 16), a1_0)
         x = splat(load_scalar(source, i + 1))
         a0_1 = fma(x, load(weight, (i + 1) * 32), a0_1)
         a1_1 = fma(x, load(weight, (i + 1) * 32 + 16), a1_1)
-    x = splat(load_scalar(source, 2))
-    a0_0 = fma(x, load(weight, 64), a0_0)
-    a1_0 = fma(x, load(weight, 80), a1_0)
-    store(target, 0, relu(a0_0 + a0_1))
-    store(target, 16, relu(a1_0 + a1_1))
+        x = splat(load_scalar(source, i + 2))
+        a0_2 = fma(x, load(weight, (i + 2) * 32), a0_2)
+        a1_2 = fma(x, load(weight, (i + 2) * 32 + 16), a1_2)
+    store(target, 0, relu(a0_0 + a0_1 + a0_2))
+    store(target, 16, relu(a1_0 + a1_1 + a1_2))
 
 
 @kernel
@@ -201,15 +203,25 @@ def actor_latent_pi_2(source: Pointer, weight: Pointer, bias: Pointer, target: P
     a1_0 = load(bias, 16)
     a0_1 = splat(0.0)
     a1_1 = splat(0.0)
-    for i in range(0, 32, 2):
+    a0_2 = splat(0.0)
+    a1_2 = splat(0.0)
+    a0_3 = splat(0.0)
+    a1_3 = splat(0.0)
+    for i in range(0, 32, 4):
         x = splat(load_scalar(source, i))
         a0_0 = fma(x, load(weight, i * 32), a0_0)
         a1_0 = fma(x, load(weight, i * 32 + 16), a1_0)
         x = splat(load_scalar(source, i + 1))
         a0_1 = fma(x, load(weight, (i + 1) * 32), a0_1)
         a1_1 = fma(x, load(weight, (i + 1) * 32 + 16), a1_1)
-    store(target, 0, relu(a0_0 + a0_1))
-    store(target, 16, relu(a1_0 + a1_1))
+        x = splat(load_scalar(source, i + 2))
+        a0_2 = fma(x, load(weight, (i + 2) * 32), a0_2)
+        a1_2 = fma(x, load(weight, (i + 2) * 32 + 16), a1_2)
+        x = splat(load_scalar(source, i + 3))
+        a0_3 = fma(x, load(weight, (i + 3) * 32), a0_3)
+        a1_3 = fma(x, load(weight, (i + 3) * 32 + 16), a1_3)
+    store(target, 0, relu(a0_0 + a0_1 + a0_2 + a0_3))
+    store(target, 16, relu(a1_0 + a1_1 + a1_2 + a1_3))
 
 
 @kernel
