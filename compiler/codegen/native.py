@@ -12,6 +12,21 @@ from compiler.codegen.predictor import PredictorView
 from compiler.codegen.results import counted
 
 C_TYPES = {"float32": "float", "float64": "double", "int64": "int64_t", "uint8": "uint8_t", "bool": "uint8_t"}
+READERS = {
+    "float32": "(float)strtod(*text++, NULL)",
+    "float64": "strtod(*text++, NULL)",
+    "int64": "strtoll(*text++, NULL, 10)",
+    "uint8": "(uint8_t)strtol(*text++, NULL, 10)",
+}
+"""How a value is made of the next text."""
+PRINTED = {
+    "float32": ('"%.9g%c"', "(double)action[i]"),
+    "float64": ('"%.17g%c"', "action[i]"),
+    "int64": ('"%" PRId64 "%c"', "action[i]"),
+}
+"""How a value of an action and the character after it are printed: by what format, as what."""
+MOST_SAMPLED = 8
+"""Values of an observation that an example names."""
 SLACK = 16
 """float32 by which a room may be longer, to begin on a whole cache line."""
 
@@ -209,19 +224,59 @@ class NativeView:
         The lines of a program that asks for an action.
         """
         name, macro = self.name, self.macro
-        given = [f"{C_TYPES[array.dtype]} {array.name}[{macro}_{array.name.upper()}_SIZE];" for array in self.given]
-        call = wrapped(
-            f"{name}_status status = {name}_predict(", ["&state", *self.names, "action"], ");", len(" *     ")
-        )
+        call = wrapped(f"{name}_status status = {name}_predict(", ["&state", *self.names, "action"], ");", width=113)
         return [
             f"static {name}_state state;",
-            *given,
+            *map(self.declared, self.given),
             f"{self.action_type} action[{macro}_ACTION_SIZE];",
             f"{name}_reset(&state);",
             *call.splitlines(),
             f"if (status != {macro}_OK)",
             f"    puts({name}_status_text(status));",
         ]
+
+    @property
+    def observed(self) -> list[ArrayView]:
+        """
+        The parts of an observation.
+        """
+        return [part.array for part in self.predictor.parts]
+
+    @property
+    def values(self) -> int:
+        """
+        How many values an observation has.
+        """
+        return sum(array.count for array in self.observed)
+
+    @property
+    def sample(self) -> str:
+        """
+        The first values of an observation, as a user of the example writes them.
+        """
+        values = [
+            "0.5" if array.dtype.startswith("float") else "1" for array in self.observed for _ in range(array.count)
+        ]
+        return " ".join([*values[:MOST_SAMPLED], *(["..."] if len(values) > MOST_SAMPLED else [])])
+
+    @property
+    def printed(self) -> tuple[str, str]:
+        """
+        How the example prints a value of an action.
+        """
+        return PRINTED[self.predictor.action.dtype]
+
+    def declared(self, array: ArrayView) -> str:
+        """
+        The declaration of an array for one observation.
+        """
+        return f"{C_TYPES[array.dtype]} {array.name}[{self.macro}_{array.name.upper()}_SIZE];"
+
+    def reader(self, array: ArrayView) -> str:
+        """
+        How the example makes a value of the next text.
+        """
+        return READERS[array.dtype]
 
     @property
     def kernels(self) -> list[KernelView]:

@@ -84,6 +84,13 @@ def archive(folder: Path, target: str, objects: Sequence[str]) -> None:
     run(folder, "ar", "rcsD", target, *objects)
 
 
+def join(folder: Path, target: str, objects: Sequence[str]) -> None:
+    """
+    Makes one object file of several, for ELF, without the names that nothing outside needs.
+    """
+    run(folder, "ld.lld", "-r", "--discard-all", *objects, "-o", target)
+
+
 def link(folder: Path, target: str, objects: Sequence[str], triple: Triple, *flags: str) -> None:
     """
     Links what the flags say, stripped of all names that are not needed.
