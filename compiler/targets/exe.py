@@ -1,0 +1,101 @@
+"""
+A static executable that answers JSON lines: nothing of the machine is needed, the libc is inside.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from compiler.codegen.program import program_view
+from compiler.errors import BuildError
+from compiler.targets import Sources, compiled, toolchain, write
+from compiler.targets.bridge import bridged, emulator_for
+from compiler.targets.machines import NATIVE, Triple, find, for_cpu
+
+EXPORTS = ("act", "rows")
+PARTS = ("main", "answer", "bench", "json", "json_text", "json_numbers")
+"""The files in C that the program has besides the interface."""
+
+
+def make(work: Path, sources: Sources) -> dict[str, bytes]:
+    """
+    Compiles and links the program.
+
+    Args:
+        work: a folder for intermediate files.
+        sources: what to compile.
+
+    Returns:
+        The executable, by its name.
+
+    Raises:
+        BuildError: the triple has no operating system that starts programs.
+    """
+    triple, name = sources.triple, sources.name
+    if triple.freestanding:
+        other = "wasm" if triple.system == "wasm" else "c"
+        raise BuildError(triple.name, f"has no operating system that starts programs: build with --target {other}")
+    sources = replace(sources, triple=self_contained(triple))
+    objects = compiled(work, sources)
+    program = program_view(sources.view.predictor)
+    for header in ("json.h", "program.h"):
+        write(work, header, f"{name}_{header}", sources, program=program)
+    for part in PARTS:
+        source = write(work, f"{part}.c", f"{name}_{part}.c", sources, program=program)
+        objects.append(toolchain.compile_c(work, source, sources.triple, "-Os"))
+    target = file_name(sources)
+    static = ["-static"] if triple.system == "linux" else []
+    collected = ["-Wl,-dead_strip"] if triple.system == "macos" else ["-Wl,--gc-sections"]
+    toolchain.link(work, target, objects, sources.triple, *static, *collected)
+    return {target: (work / target).read_bytes()}
+
+
+def file_name(sources: Sources) -> str:
+    """
+    What the executable is called.
+    """
+    return f"{sources.name}.exe" if sources.triple.system == "windows" else sources.name
+
+
+def self_contained(triple: Triple) -> Triple:
+    """
+    The triple with the libc that is linked in: on Linux musl, which is made for that.
+    """
+    return replace(triple, zig=triple.zig.replace("-gnu", "-musl")) if triple.system == "linux" else triple
+
+
+@contextmanager
+def asked(folder: Path, work: Path, sources: Sources) -> Iterator[tuple[ModuleType, str]]:
+    """
+    The program in a folder, as the module `_native` of a package, and by what means it is asked.
+
+    Where nothing here runs programs of its triple, its kernels are compiled for this machine and asked instead.
+    """
+    emulator = emulator_for(sources.triple)
+    path, means = folder / file_name(sources), "its standard input"
+    if emulator is None:
+        stand_in = for_this_machine(sources)
+        place = work / "stand_in"
+        place.mkdir()
+        ((name, data),) = make(place, stand_in).items()
+        path, emulator, means = place / name, [], f"the same kernels, compiled for {stand_in.triple.name}"
+        path.write_bytes(data)
+    elif emulator:
+        means = Path(emulator[0]).name
+    path.chmod(0o755)
+    with bridged([*emulator, str(path)], sources) as module:
+        yield module, means
+
+
+def for_this_machine(sources: Sources) -> Sources:
+    """
+    The same kernels, with registers as wide as theirs, for the machine that builds.
+    """
+    here = for_cpu(find(None), NATIVE)
+    (own,) = here.levels
+    levels = tuple(
+        replace(own, lanes=level.lanes, blocks=level.blocks, suffix=level.suffix) for level in sources.triple.levels
+    )
+    return replace(sources, triple=replace(here, levels=levels))
