@@ -6,13 +6,17 @@ Firmware, without an operating system, gets no shared library; `single_file` lea
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from compiler.errors import BuildError
-from compiler.targets import Sources, compiled, toolchain, write
+from compiler.targets import Sources, compiled, helpers, memory, toolchain, write
 from compiler.targets.machines import Triple
 
 EXPORTS = ("act", "rows")
 """The functions of the kernels that the interface calls."""
+
+PARTS = "parts"
+"""The folder of object files that become one."""
 
 INTERFACE = (
     "reset",
@@ -116,10 +120,22 @@ def single_file(work: Path, sources: Sources) -> list[str]:
         elf = "single_file joins object files of ELF, of Linux and of firmware"
         raise BuildError("options", f"{elf}; for {sources.triple.name} leave it out, and take lib{sources.name}.a")
     parts = compiled(work, sources)
-    (work / "parts").mkdir()
-    moved = [str((work / part).rename(work / "parts" / part).relative_to(work)) for part in parts]
+    (work / PARTS).mkdir()
+    moved = [str((work / part).rename(work / PARTS / part).relative_to(work)) for part in parts]
+    needed = helpers.called(work, moved) if sources.triple.profile == "M" else []
+    moved += [helpers.compiled(work, needed, sources.triple)] if needed else []
     toolchain.join(work, f"{sources.name}.o", moved)
     return [f"{sources.name}.h", f"{sources.name}.o"]
+
+
+def facts(work: Path, sources: Sources) -> dict[str, Any]:
+    """
+    What a microcontroller needs of its memory for what `make` has made; nothing about other systems.
+    """
+    names = [f"{sources.name}.o", *(f"{sources.name}_kernels{level.suffix}.o" for level in sources.triple.levels)]
+    objects = [f"{PARTS}/{name}" if sources.options.single_file else name for name in names]
+    needs = memory.needs(work, sources.name, objects, sources.triple)
+    return {} if needs is None else {"memory": needs.to_json()}
 
 
 def shared(work: Path, library: Library, sources: Sources, objects: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from compiler.targets import elf, toolchain
 from compiler.targets.machines import Triple
 
 _PREFIX = "__aeabi_"
-_ARCHIVE = "helpers"
+_ALL = "helpers"
 
 
 def called(folder: Path, objects: Sequence[str]) -> list[str]:
@@ -23,12 +23,14 @@ def called(folder: Path, objects: Sequence[str]) -> list[str]:
     return sorted(name for name in names if name.startswith(_PREFIX))
 
 
-def library(folder: Path, triple: Triple) -> str:
+def compiled(folder: Path, names: Sequence[str], triple: Triple) -> str:
     """
-    Makes a static library of compiler-rt; returns its name. It takes seconds the first time.
+    Makes an object file that defines these functions; returns its name. It takes seconds the first time.
     """
-    (folder / f"{_ARCHIVE}.c").write_text("", "utf-8")
-    part = toolchain.compile_c(folder, f"{_ARCHIVE}.c", triple)
+    (folder / "nothing.c").write_text("", "utf-8")
+    nothing = toolchain.compile_c(folder, "nothing.c", triple)
     settings = ["-static", "-fcompiler-rt", "-fstrip", "-OReleaseSmall", *toolchain.machine(triple)]
-    toolchain.run(folder, "build-lib", *settings, part, f"-femit-bin=lib{_ARCHIVE}.a")
-    return f"lib{_ARCHIVE}.a"
+    toolchain.run(folder, "build-lib", *settings, nothing, f"-femit-bin=lib{_ALL}.a")
+    roots = [word for name in names for word in ("-u", name)]
+    toolchain.run(folder, "ld.lld", "-r", "--gc-sections", "--strip-debug", *roots, f"lib{_ALL}.a", "-o", f"{_ALL}.o")
+    return f"{_ALL}.o"

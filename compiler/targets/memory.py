@@ -76,7 +76,7 @@ def needs(folder: Path, name: str, objects: Sequence[str], triple: Triple) -> Ne
     state = f"{name}__state"
     (folder / f"{_PROGRAM}.c").write_text(f'#include "{name}.h"\n{name}_state {state};\n', "utf-8")
     parts = [*objects, toolchain.compile_c(folder, f"{_PROGRAM}.c", triple)]
-    parts += [helpers.library(folder, triple)] if called else []
+    parts += [helpers.compiled(folder, called, triple)] if called else []
     kept = [state, *(f"{name}_{function}" for function in ("reset", "predict", "predict_scores", "status_text"))]
     roots = [word for root in kept for word in ("-u", root)]
     toolchain.run(folder, "ld.lld", "--gc-sections", "-e", f"{name}_predict", *roots, *parts, "-o", f"{_PROGRAM}.elf")
