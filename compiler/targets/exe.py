@@ -37,7 +37,8 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
     if triple.freestanding:
         other = "wasm" if triple.system == "wasm" else "c"
         raise BuildError(triple.name, f"has no operating system that starts programs: build with --target {other}")
-    sources = replace(sources, triple=self_contained(triple))
+    needed = [export for export in sources.view.exports if export == "act" or sources.view.batches]
+    sources = replace(sources, triple=self_contained(triple), view=replace(sources.view, exports=needed))
     objects = compiled(work, sources)
     program = program_view(sources.view.predictor)
     for header in ("json.h", "program.h"):
@@ -91,11 +92,10 @@ def asked(folder: Path, work: Path, sources: Sources) -> Iterator[tuple[ModuleTy
 
 def for_this_machine(sources: Sources) -> Sources:
     """
-    The same kernels, with registers as wide as theirs, for the machine that builds.
+    The kernels for the most able processor of a triple, with registers as wide, for the machine that builds.
     """
     here = for_cpu(find(None), NATIVE)
-    (own,) = here.levels
-    levels = tuple(
-        replace(own, lanes=level.lanes, blocks=level.blocks, suffix=level.suffix) for level in sources.triple.levels
-    )
-    return replace(sources, triple=replace(here, levels=levels))
+    wanted = sources.triple.levels[-1]
+    level = replace(here.levels[0], lanes=wanted.lanes, blocks=wanted.blocks, suffix=wanted.suffix)
+    view = replace(sources.view, levels=sources.view.levels[-1:])
+    return replace(sources, triple=replace(here, levels=(level,)), view=view)
