@@ -4,13 +4,18 @@ A library for programs in C and C++: a header, a static and a shared library, an
 Firmware, without an operating system, gets no shared library; `single_file` leaves it one header and one object file.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from compiler.errors import BuildError
-from compiler.targets import Sources, compiled, helpers, memory, toolchain, write
+from compiler.targets import Sources, compiled, exe, helpers, memory, toolchain, write
+from compiler.targets.bridge import bridged, emulator_for
 from compiler.targets.machines import Triple
+from compiler.targets.shared import loaded
 
 EXPORTS = ("act", "rows")
 """The functions of the kernels that the interface calls."""
@@ -102,6 +107,43 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
         names = [f"{library.name}.h", library.static, *shared(work, library, sources, objects)]
         names += accompanying(work, library, sources)
     return {name: (work / name).read_bytes() for name in names}
+
+
+@contextmanager
+def asked(folder: Path, work: Path, sources: Sources) -> Iterator[tuple[ModuleType, str]]:
+    """
+    The library in a folder, as the module `_native` of a package, and by what means it is asked.
+
+    Loaded into this process where that can be; as a part of a program where there is an emulator for its processor;
+    else its kernels are compiled for this machine and asked instead.
+    """
+    emulator, means = emulator_for(sources.triple), "the library"
+    place = work / "asked"
+    place.mkdir()
+    if emulator:
+        program = replace(called(sources), triple=exe.self_contained(sources.triple))
+        target = exe.linked(work, program, [str(folder / linkable(sources))])
+        with bridged([*emulator, str(work / target)], sources) as module:
+            yield module, Path(emulator[0]).name
+        return
+    objects = [str(folder / linkable(sources))]
+    if emulator is None:
+        sources = exe.for_this_machine(called(sources))
+        objects, means = compiled(place, sources), f"the same kernels, compiled for {sources.triple.name}"
+    library = library_of(sources.name, sources.triple)
+    path = folder / library.shared
+    if not path.is_file():
+        toolchain.link(place, library.shared, objects, sources.triple, "-shared")
+        path = place / library.shared
+    yield loaded(path, sources.view, sources.weights), means
+
+
+def linkable(sources: Sources) -> str:
+    """
+    The file that programs are linked with.
+    """
+    single = sources.options.single_file
+    return f"{sources.name}.o" if single else library_of(sources.name, sources.triple).static
 
 
 def called(sources: Sources) -> Sources:

@@ -2,7 +2,7 @@
 A static executable that answers JSON lines: nothing of the machine is needed, the libc is inside.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,24 +33,32 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
     Raises:
         BuildError: the triple has no operating system that starts programs.
     """
-    triple, name = sources.triple, sources.name
+    triple = sources.triple
     if triple.freestanding:
         other = "wasm" if triple.system == "wasm" else "c"
         raise BuildError(triple.name, f"has no operating system that starts programs: build with --target {other}")
     needed = [export for export in sources.view.exports if export == "act" or sources.view.batches]
     sources = replace(sources, triple=self_contained(triple), view=replace(sources.view, exports=needed))
-    objects = compiled(work, sources)
+    target = linked(work, sources, compiled(work, sources))
+    return {target: (work / target).read_bytes()}
+
+
+def linked(work: Path, sources: Sources, around: Sequence[str]) -> str:
+    """
+    Links the program around object files, or a library, that have the interface; returns its name.
+    """
     program = program_view(sources.view.predictor)
+    objects, name = list(around), sources.name
     for header in ("json.h", "program.h"):
         write(work, header, f"{name}_{header}", sources, program=program)
     for part in PARTS:
         source = write(work, f"{part}.c", f"{name}_{part}.c", sources, program=program)
         objects.append(toolchain.compile_c(work, source, sources.triple, "-Os"))
     target = file_name(sources)
-    static = ["-static"] if triple.system == "linux" else []
-    collected = ["-Wl,-dead_strip"] if triple.system == "macos" else ["-Wl,--gc-sections"]
+    static = ["-static"] if sources.triple.system == "linux" else []
+    collected = ["-Wl,-dead_strip"] if sources.triple.system == "macos" else ["-Wl,--gc-sections"]
     toolchain.link(work, target, objects, sources.triple, *static, *collected)
-    return {target: (work / target).read_bytes()}
+    return target
 
 
 def file_name(sources: Sources) -> str:

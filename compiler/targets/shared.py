@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from compiler.codegen.inputs import ArrayView
 from compiler.codegen.native import NativeView
 
-WRONG_SIZE = -1
-"""The status of values that are not as many as they must be, or of another dtype."""
+WRONG_SIZE, OVERFLOW = -1, -3
+"""The statuses of values that are not as many as they must be, or of another dtype; and of too large ones."""
 LINE = 16
 """float32 in a cache line."""
 FORMATS = {"float32": "f", "float64": "d", "int64": "ql", "uint8": "B", "bool": "?"}
@@ -113,40 +113,56 @@ class Library:
         """
         arrays, results = self._split(arguments)
         given, (actions, scores, *after) = list(map(np.asarray, arrays)), map(np.asarray, results)
-        if self._view.recurrent:
-            return self._remember(rows, given, actions, scores, after)
-        return self.predict_batch(rows, given, actions, scores if len(scores) else None)
+        into = (actions, scores if len(scores) else None)
+        if self._view.batches or rows == 0:
+            return self.predict_batch(rows, given, *into) if rows else 0
+        return self._one_by_one(rows, given, into, after)
 
-    def _remember(
+    def _one_by_one(
         self,
         rows: int,
         given: list[NDArray[Any]],
-        actions: NDArray[Any],
-        scores: NDArray[Any],
+        into: tuple[NDArray[Any], NDArray[Any] | None],
         after: list[NDArray[Any]],
     ) -> int:
         """
-        The same where each observation has a memory of its own, before and after.
+        The same where each observation has a memory of its own, before and after, or the library takes no batches.
         """
-        if rows == 0:
-            return 0
-        *parts, starts, hidden, cell = given
-        predictor, size = self._view.predictor, self._view.memory
-        shape = (predictor.layers_of_state, rows, predictor.units)
-        before, behind = (np.stack([part.reshape(shape) for part in memory]) for memory in ((hidden, cell), after))
-        scored = len(scores) > 0
+        parts = given[: len(self._view.given)]
+        starts, *memory = given[len(parts) :] or [np.zeros(rows)]
+        statuses = []
         for row in range(rows):
-            self._state[: 2 * size] = before[:, :, row].ravel()
-            if starts[row]:
-                self.reset()
+            self._recall(row, memory, begins=bool(starts[row]))
             one = [part.reshape(rows, -1)[row] for part in parts]
-            into = (actions.reshape(rows, -1)[row], scores.reshape(rows, -1)[row] if scored else None)
-            if status := self.predict(one, *into):
-                return status
-            behind[:, :, row] = self._state[: 2 * size].reshape(behind[:, :, row].shape)
-        for target, values in zip(after, behind, strict=True):
-            target[:] = values.ravel()
-        return 0
+            action, scores = (None if part is None else part.reshape(rows, -1)[row] for part in into)
+            assert action is not None
+            statuses.append(self.predict(one, action, scores))
+            self._keep(row, after)
+        refused = [status for status in statuses if status]
+        # What is given is looked at for all of a batch before anything is computed.
+        return next((status for status in refused if status != OVERFLOW), refused[0] if refused else 0)
+
+    def _recall(self, row: int, memory: list[NDArray[Any]], *, begins: bool) -> None:
+        """
+        Puts what is remembered of one of several episodes into the state.
+        """
+        own = np.concatenate([self._layers(part)[:, row].ravel() for part in memory] or [np.empty(0, np.float32)])
+        self._state[: len(own)] = own
+        if begins:
+            self.reset()
+
+    def _keep(self, row: int, memory: list[NDArray[Any]]) -> None:
+        """
+        Takes it from there.
+        """
+        for at, part in enumerate(memory):
+            layers = self._layers(part)
+            first = at * self._view.memory
+            layers[:, row] = self._state[first : first + self._view.memory].reshape(layers[:, row].shape)
+
+    def _layers(self, memory: NDArray[Any]) -> NDArray[Any]:
+        predictor = self._view.predictor
+        return memory.reshape(predictor.layers_of_state, -1, predictor.units)
 
     def _split(self, arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         count = len(self._view.predictor.arrays)
