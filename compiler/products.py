@@ -127,7 +127,7 @@ def made_before(model: Model, options: BuildOptions, triple: Triple | None, name
     """
     What an earlier build made of a model, whose files lie somewhere; with the sources that it takes to ask it.
     """
-    if triple is None or options.target in IN_PYTHON:
+    if triple is None:
         return Product({}, None)
     return Product({}, sources_of(model, modelfile.encode(model), options, triple, name))
 
@@ -160,8 +160,9 @@ def examined(folder: Path, product: Product, work: Path) -> Iterator[tuple[Modul
     """
     sources = product.sources
     if sources is None or sources.options.target in IN_PYTHON:
-        with imported(folder) as module:
-            yield module, ""
+        place, means = (folder, "") if sources is None else module_of("native").importable(folder, work, sources)
+        with imported(place) as module:
+            yield module, means
         return
     face = work / "face"
     face.mkdir()

@@ -1,8 +1,8 @@
 """
 A Python package whose kernels are an extension: it imports without NumPy, Numba or a compiler.
 
-The extension keeps to CPython's stable ABI, of which the sources declare what they use: one file serves CPython 3.11 and
-everything newer, and none of them need be there to make it.
+The extension keeps to CPython's stable ABI, of which the sources declare what they use: one file serves CPython 3.11
+and everything newer, and none of them need be there to make it.
 """
 
 import re
@@ -11,6 +11,8 @@ from pathlib import Path
 from compiler.codegen import render_face
 from compiler.codegen.extension import ExtensionView
 from compiler.targets import Sources, compiled, toolchain, write
+from compiler.targets.bridge import emulator_for
+from compiler.targets.exe import for_this_machine
 from compiler.targets.machines import Triple
 
 EXPORTS = ("act", "rows", "layers", "extras")
@@ -50,6 +52,21 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
     toolchain.link(work, file, objects, triple, *flags)
     faces = render_face(sources.view.predictor, extension=True)
     return {name: text.encode() for name, text in faces.items()} | {file: (work / file).read_bytes()}
+
+
+def importable(folder: Path, work: Path, sources: Sources) -> tuple[Path, str]:
+    """
+    A package that can be imported here, and what it is if it is not the one in the folder: the same for this machine.
+    """
+    if emulator_for(sources.triple) == []:
+        return folder, ""
+    stand_in = for_this_machine(sources)
+    place = work / "stand_in"
+    for path in (place, place / sources.name):
+        path.mkdir(mode=0o700)
+    for name, data in make(place, stand_in).items():
+        (place / sources.name / name).write_bytes(data)
+    return place / sources.name, f"the same kernels, compiled for {stand_in.triple.name}"
 
 
 def file_of(triple: Triple) -> str:
