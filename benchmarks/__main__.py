@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.contest import FULL, QUICK
 from benchmarks.machine import describe, machine
-from benchmarks.report import Row, Table
+from benchmarks.report import Printed, Row, Table
 from benchmarks.subjects import Bench
 from benchmarks.tables import TABLES
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     system = machine()
     print(describe(system))
-    tables: list[Table] = []
+    tables: list[Printed] = []
     with tempfile.TemporaryDirectory(prefix="policyc-benchmarks-") as folder:
         bench = Bench(Path(folder))
         for name in chosen.only or TABLES:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def tables_of(name: str, bench: Bench, quick: bool) -> list[Table]:
+def tables_of(name: str, bench: Bench, quick: bool) -> Sequence[Printed]:
     """
     The tables of one name; if what they are about can't be made here, a table that says so.
     """

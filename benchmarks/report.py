@@ -46,22 +46,58 @@ class Table:
         """
         The table in Markdown.
         """
-        lines = [list(COLUMNS), *([*map(_cell, _texts(row))] for row in self.rows)]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-        rule = [
-            ":" + "-" * (width - 1) if column in (0, 4) else "-" * (width - 1) + ":"
-            for column, width in enumerate(widths)
-        ]
-        padded = [[text.ljust(width) for text, width in zip(line, widths, strict=True)] for line in lines]
-        body = "\n".join("| " + " | ".join(line) + " |" for line in [padded[0], rule, *padded[1:]])
-        reach = f"\nTo reach: {self.reach}.\n" if self.reach else ""
-        return f"### {self.title}\n{reach}\n{body}\n"
+        lines = [list(COLUMNS), *(list(_texts(row)) for row in self.rows)]
+        return _section(self.title, self.reach, _markdown(lines, "lrrrl"))
 
     def to_json(self) -> dict[str, Any]:
         """
         All fields as plain JSON values.
         """
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Size:
+    """
+    One line of a table of sizes.
+    """
+
+    what: str
+    size: int | None
+    """In bytes; None for what could not be made."""
+    reach: int | None = None
+    """Bytes that the issues ask for at most."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class SizeTable:
+    """
+    What takes how much room.
+    """
+
+    name: str
+    title: str
+    rows: tuple[Size, ...]
+
+    def text(self) -> str:
+        """
+        The table in Markdown.
+        """
+        lines = [["what", "bytes", "to reach, below", "note"]]
+        for row in self.rows:
+            size = "-" if row.size is None else f"{row.size:,}"
+            lines.append([row.what, size, "" if row.reach is None else f"{row.reach:,}", row.note])
+        return _section(self.title, "", _markdown(lines, "lrrl"))
+
+    def to_json(self) -> dict[str, Any]:
+        """
+        All fields as plain JSON values.
+        """
+        return asdict(self)
+
+
+Printed = Table | SizeTable
 
 
 def measured(
@@ -114,6 +150,24 @@ def _texts(row: Row) -> tuple[str, str, str, str, str]:
     against = "" if row.ratio is None else f"{significant(row.ratio)} x"
     spread = "" if row.low is None or row.high is None else f"{significant(row.low)} to {significant(row.high)}"
     return row.who, time, against, spread, row.note
+
+
+def _section(title: str, reach: str, body: str) -> str:
+    return f"### {title}\n" + (f"\nTo reach: {reach}.\n" if reach else "") + f"\n{body}\n"
+
+
+def _markdown(lines: Sequence[Sequence[str]], sides: str) -> str:
+    """
+    A table whose first line is its head; the sides say of each column whether it lies left or right.
+    """
+    cells = [[_cell(text) for text in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rule = [
+        ":" + "-" * (width - 1) if side == "l" else "-" * (width - 1) + ":"
+        for width, side in zip(widths, sides, strict=True)
+    ]
+    head, *body = [[text.ljust(width) for text, width in zip(line, widths, strict=True)] for line in cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *body])
 
 
 def _cell(text: str) -> str:

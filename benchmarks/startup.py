@@ -58,10 +58,10 @@ def import_time(bench: Bench, effort: Effort) -> list[Table]:
     package = bench.cartpole.package
     fresh = bench.folder / "fresh"
     shutil.copytree(package, fresh / package.name, ignore=shutil.ignore_patterns("__pycache__"))
-    cold = _in_process(IMPORT, str(fresh))
+    cold = in_process(IMPORT, str(fresh))
     folder = str(fresh)
-    runs = [_in_process(IMPORT, folder) for _ in range(effort.processes)]
-    rows = [_row(Timing(name, tuple(run[stage] for run in runs), note)) for stage, (name, note) in enumerate(STAGES)]
+    runs = [in_process(IMPORT, folder) for _ in range(effort.processes)]
+    rows = [row(Timing(name, tuple(run[stage] for run in runs), note)) for stage, (name, note) in enumerate(STAGES)]
     compiled = Row("import cartpole, first time", cold[0], note="with nothing cached: its kernels are compiled")
     return [Table("import", "Importing generated.cartpole", (*rows, compiled), "60 ms")]
 
@@ -71,22 +71,25 @@ def build_time(bench: Bench, effort: Effort) -> list[Table]:
     Building CartPole's predictor, after imports.
     """
     count = min(BUILDS, effort.processes)
-    runs = [_in_process(BUILD, str(CARTPOLE), str(bench.folder / f"build{number}")) for number in range(count)]
+    runs = [in_process(BUILD, str(CARTPOLE), str(bench.folder / f"build{number}")) for number in range(count)]
     what = "reading, generating, compiling, verifying, measuring"
     wall, processor = zip(*runs, strict=True)
     rows = (
-        _row(Timing("compiler.build", wall, what)),
-        _row(Timing("compiler.build, processor time", processor, "the same on a machine that does nothing else")),
+        row(Timing("compiler.build", wall, what)),
+        row(Timing("compiler.build, processor time", processor, "the same on a machine that does nothing else")),
     )
     return [Table("build", "Building CartPole's predictor, after imports", rows, "5 s")]
 
 
-def _row(timing: Timing) -> Row:
-    spread = f"{duration(min(timing.rounds))} to {duration(max(timing.rounds))} in {len(timing.rounds)} processes"
+def row(timing: Timing, what: str = "processes") -> Row:
+    """
+    A row of its own: the median, and the range it comes from.
+    """
+    spread = f"{duration(min(timing.rounds))} to {duration(max(timing.rounds))} in {len(timing.rounds)} {what}"
     return Row(timing.name, timing.median, note=f"{timing.note}; {spread}" if timing.note else spread)
 
 
-def _in_process(program: str, *arguments: str) -> list[float]:
+def in_process(program: str, *arguments: str) -> list[float]:
     """
     The numbers that a program prints.
     """

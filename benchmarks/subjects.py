@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -76,6 +77,21 @@ class Bench:
         """
         return self._made("SAC", agents.sac)
 
+    def product(self, subject: "Subject", target: str, **choices: Any) -> Path:
+        """
+        What a target makes of a subject, built once for each choice of its options.
+
+        Raises:
+            ImportError: the compiler of such targets is missing.
+        """
+        if find_spec("ziglang") is None:
+            raise ImportError("ziglang is missing", name="ziglang")
+        kind = "-".join([target, *(f"{option}-{choice}" for option, choice in sorted(choices.items()))])
+        folder = self.folder / "products" / kind
+        if not (folder / subject.name).exists():
+            compiler.build(subject.checkpoint, out=folder, name=subject.name, target=target, **choices)
+        return folder / subject.name
+
     def _made(self, algorithm: str, make: Callable[[Path], Path]) -> "Subject":
         return self._subject(algorithm, make(self.folder))
 
@@ -97,6 +113,13 @@ class Subject:
     predictor: ModuleType
     model: Model
     """As it was read."""
+
+    @property
+    def name(self) -> str:
+        """
+        The name of its predictor.
+        """
+        return self.package.name
 
     @cached_property
     def network(self) -> Network:

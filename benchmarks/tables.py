@@ -10,10 +10,14 @@ from benchmarks import peers
 from benchmarks.contest import PROCESSOR, WALL, Contestant, Effort, Missing
 from benchmarks.kernel import kernel
 from benchmarks.kinds import masked, recurrent
+from benchmarks.launch import launch
+from benchmarks.native import in_c, native
 from benchmarks.peers import Work
-from benchmarks.report import Table, measured
+from benchmarks.report import Printed, Table, measured
+from benchmarks.sizes import sizes
 from benchmarks.startup import build_time, import_time
 from benchmarks.subjects import Bench, Subject, cores, threads
+from benchmarks.wasm import wasm
 
 RUNTIMES: dict[str, peers.Peer] = {"ONNX Runtime": peers.onnxruntime, "OpenVINO": peers.openvino}
 TORCH: dict[str, peers.Peer] = {"torch eager": peers.torch_eager, "TorchScript frozen": peers.torch_script}
@@ -119,7 +123,7 @@ def _others(subject: Subject, work: Work, bare: dict[str, peers.Peer]) -> Sequen
     return peers.enter(work, {name: peers.sb3(name, subject.agent), **bare})
 
 
-TABLES: dict[str, Callable[[Bench, Effort], list[Table]]] = {
+TABLES: dict[str, Callable[[Bench, Effort], Sequence[Printed]]] = {
     "act": act,
     "kernel": kernel,
     "batch": batch,
@@ -130,5 +134,10 @@ TABLES: dict[str, Callable[[Bench, Effort], list[Table]]] = {
     "masked": masked,
     "import": import_time,
     "build": build_time,
+    "native": native,
+    "c": in_c,
+    "launch": launch,
+    "sizes": sizes,
+    "wasm": wasm,
 }
 """By the names that `--only` takes, in the order in which they are printed."""

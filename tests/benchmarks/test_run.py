@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from benchmarks.__main__ import main, tables_of
+from benchmarks.report import Row
 from benchmarks.subjects import Bench
 from benchmarks.tables import TABLES
 
@@ -45,6 +46,7 @@ def test_a_table_that_can_not_be_made_here(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "stable_baselines3", None)
     (table,) = tables_of("actor", Bench(tmp_path), quick=True)
     (row,) = table.rows
+    assert isinstance(row, Row)
     assert row.note == "not installed: stable_baselines3"
     assert row.seconds is None
 
