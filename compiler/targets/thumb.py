@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from compiler.targets.elf import File, Section, Symbol
+from compiler.targets.elf import File, Symbol
 
 _RETURN = 14
 """The register that holds where a function returns to."""
@@ -53,10 +53,9 @@ def frame_of(file: File, function: Symbol) -> Frame:
     """
     Reads a function of a linked program.
     """
-    section = file.sections[function.section]
     first, last = function.address, function.address + function.size
     size, called, open_ended = 0, set[int](), False
-    for place, word in _instructions(file, section, function):
+    for place, word in instructions(file, function):
         size += _taken(word)
         target = _target(place, word)
         if target is not None and not first <= target < last:
@@ -65,10 +64,13 @@ def frame_of(file: File, function: Symbol) -> Frame:
     return Frame(size, frozenset(called), open_ended)
 
 
-def _instructions(file: File, section: Section, function: Symbol) -> Iterator[tuple[int, int]]:
+def instructions(file: File, function: Symbol) -> Iterator[tuple[int, int]]:
     """
-    The instructions of a function without the constants between them; those of 32 bits have their first half on top.
+    The instructions of a function and where they stand, without the constants between them.
+
+    Those of 32 bits have their first half on top.
     """
+    section = file.sections[function.section]
     place, end, inside = function.address, function.address + function.size, True
     # Symbols tell code from constants: $t begins the one, $d the other.
     marks = {
