@@ -68,7 +68,9 @@ def c_literal(text: str) -> str:
 
 
 def _c_escaped(byte: int) -> str:
-    return chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}"
+    if not 32 <= byte < 127:
+        return f"\\{byte:03o}"
+    return f"\\{byte:c}" if byte in b'"\\?' else chr(byte)
 
 
 def comment(text: str) -> str:

@@ -31,6 +31,8 @@ BATCH, BATCH_BYTES = 1024, 2**22
 """Observations that are measured at once, and what they may take."""
 WIDTH = 92
 """Characters of a line of the help."""
+MOST_KEYS = 4 * WIDTH
+"""Characters that the keys of a Dict may take in a message."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +75,6 @@ class FieldView:
         Its values.
         """
         return math.prod(self.shape)
-
-    @property
-    def shape_source(self) -> str:
-        """
-        The shape, as an initialiser.
-        """
-        return ", ".join(map(str, self.shape))
-
-    @property
-    def limits_source(self) -> str:
-        """
-        The limits, as lines of an initialiser.
-        """
-        return textwrap.fill(", ".join(map(str, self.limits)), WIDTH, initial_indent="    ", subsequent_indent="    ")
 
 
 @dataclass(frozen=True)
@@ -182,11 +170,12 @@ class ProgramView:
         return ["observation", *(name for name, there in optional if there), "scores"]
 
     @property
-    def dict_keys(self) -> str:
+    def known_keys(self) -> list[str]:
         """
-        The keys of a Dict observation, for messages, as a literal of C.
+        What messages say of the keys of a Dict observation, as literals of C that go on on the next line.
         """
-        return c_literal(_listed([_shown(ast.literal_eval(part.key)) for part in self.predictor.parts]))
+        text = "the keys " + ", ".join(_shown(ast.literal_eval(part.key)) for part in self.predictor.parts)
+        return [c_literal(text[at : at + WIDTH]) for at in range(0, min(len(text), MOST_KEYS), WIDTH)]
 
     @property
     def asked(self) -> list[str]:
@@ -244,8 +233,3 @@ def _shown(key: str) -> str:
     """
     text = key if len(key) <= SHOWN else f"{key[:SHOWN]}..."
     return '"' + "".join(c if " " <= c <= "~" else "?" for c in text) + '"'
-
-
-def _listed(names: list[str]) -> str:
-    text = ", ".join(names)
-    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.codegen.naming import BLOCK, LONGEST, comment, kernel_names, literal
+from compiler.codegen.naming import BLOCK, LONGEST, c_literal, comment, kernel_names, literal
 
 HOSTILE = [
     "",
@@ -118,3 +118,11 @@ def test_comments_keep_what_names_usually_are():
     for text in ("mlp_extractor.policy_net.0", "HalfCheetah-v3.zip", "runs/a b.zip"):
         assert comment(text) == text
     assert comment("") == comment(" ") == "unnamed"
+
+
+@given(st.text() | st.sampled_from(HOSTILE))
+def test_a_literal_of_c_is_printable_and_ends_where_the_text_does(text):
+    found = c_literal(text)
+    assert re.fullmatch(r'"([^"\\?\x00-\x1f\x7f-\U0010ffff]|\\["\\?]|\\[0-3][0-7][0-7])*"', found)
+    inside = found[1:-1].replace("\\?", "?")
+    assert ast.literal_eval(f'b"{inside}"') == text.encode("utf-8", "surrogatepass")
