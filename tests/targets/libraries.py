@@ -46,7 +46,7 @@ KINDS: dict[str, Callable[[], Model | Path]] = {
 """Of each kind of observation and action one, some with widths that fill no register."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Made:
     """
     What was made of a policy.
@@ -106,13 +106,12 @@ def built(kind: str, **choices: Any) -> Made:
 
 
 @cache
-def level_of(made_in: Path, suffix: str) -> Path:
+def level_of(made: Made, suffix: str) -> Path:
     """
     A folder with the library that has the kernels of one level alone, from the object files of all.
     """
-    made = _known[made_in]
     (level,) = (level for level in made.sources.view.levels if level.suffix == suffix)
-    own = replace(made.sources, view=replace(made.sources.view, levels=[level]))
+    own = c.called(replace(made.sources, view=replace(made.sources.view, levels=[level])))
     folder = made.work / f"only{suffix}"
     folder.mkdir()
     for name in (f"{NAME}_weights.bin", f"{NAME}_kernels{suffix}.o"):
@@ -126,17 +125,13 @@ def level_of(made_in: Path, suffix: str) -> Path:
     return folder
 
 
-_known: dict[Path, Made] = {}
-
-
 def levels(made: Made) -> Iterator[tuple[Level, Path]]:
     """
     The levels that this machine has, and a folder with the library of each.
     """
-    _known[made.folder] = made
     for level in made.sources.triple.levels:
         if executes(level):
-            yield level, level_of(made.folder, level.suffix)
+            yield level, level_of(made, level.suffix)
 
 
 def executes(level: Level) -> bool:
