@@ -199,8 +199,19 @@ def _made_lines(build: Build) -> list[str]:
     if "means" in build.made:
         lines.append(f"asked: {build.made['means']}")
     if "memory" in build.made:
-        lines.append("memory: " + "; ".join(f"{name} {size:,} bytes" for name, size in build.made["memory"].items()))
+        lines.append(_memory_line(build.made["memory"]))
     return [*lines, "files: " + ", ".join(f"{plain(name)} ({size:,})" for name, size in sizes)]
+
+
+def _memory_line(needs: Mapping[str, Any]) -> str:
+    """
+    What firmware needs of a microcontroller's memory.
+    """
+    stack = "unknown" if needs["stack"] is None else f"{needs['stack']:,}"
+    flash = f"flash {needs['flash']:,} bytes (code {needs['code']:,}, weights {needs['weights']:,})"
+    ram = f"RAM {needs['ram']:,} bytes (state {needs['state']:,}, data {needs['data']:,}, stack {stack})"
+    helpers = f"; of the compiler's library: {', '.join(needs['helpers'])}" if needs["helpers"] else ""
+    return f"memory: {flash}; {ram}{helpers}"
 
 
 def _figures_line(report: Report) -> str:
