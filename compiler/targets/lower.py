@@ -108,6 +108,10 @@ def translate(function: Callable[..., int]) -> tuple[str, str, str, list[str]]:
     return function.__name__, text, only.fndesc.llvm_func_name, ["i64" if number else "ptr" for number in numbers]
 
 
+_REARRANGING = r"kernels\d+transpose"
+"""The functions that LLVM would make 2 KB of each for some per cent of a batch's time: they only move values."""
+
+
 def linked(translated: list[tuple[str, str, str, list[str]]], wanted: dict[str, Any]) -> Any:
     """
     One module with a C function for each exported one, and everything else internal.
@@ -119,6 +123,9 @@ def linked(translated: list[tuple[str, str, str, list[str]]], wanted: dict[str, 
     for function in module.functions:
         if function.is_declaration:
             continue
+        if re.search(_REARRANGING, function.name):
+            function.add_function_attribute("noinline")
+            function.add_function_attribute("optsize")
         if function.name.startswith(f"{wanted['prefix']}__"):
             function.visibility = "hidden"
         else:
@@ -165,6 +172,8 @@ def emit(module: Any, wanted: dict[str, Any]) -> bytes:
     )
     module.triple, module.data_layout = wanted["triple"], str(machine.target_data)
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    # Kernels put into registers themselves what belongs there; but they convert pixels one by one.
+    tuning.loop_vectorization = any("_bytes" in function.name for function in module.functions)
     passes = llvm.create_pass_builder(machine, tuning)
     passes.getModulePassManager().run(module, passes)
     if wanted["narrow"]:

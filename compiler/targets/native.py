@@ -43,7 +43,7 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
     declarations = write(work, "python_abi.h", "python_abi.h", sources)
     write(work, "python_buffers.h", "python_buffers.h", sources, e=view)
     source = write(work, "extension.c", "extension.c", sources, e=view)
-    objects.append(toolchain.compile_c(work, source, triple))
+    objects.append(toolchain.compile_c(work, source, triple, "-Os", "-fno-plt"))
     file = file_of(triple)
     if triple.system == "windows":
         objects.append(_import_library(work, declarations, triple))
