@@ -100,7 +100,7 @@ class ModulePart:
 @dataclass(frozen=True)
 class ModuleView:
     """
-    What the templates of `wasm.c`, `module.mjs` and `module.d.ts` see.
+    What the templates of `wasm.c`, `module.mjs` and `module.d.mts` see.
     """
 
     c: NativeView

@@ -21,7 +21,7 @@ STACK = 16384
 
 def make(work: Path, sources: Sources) -> dict[str, bytes]:
     """
-    The files of the target: `NAME.wasm`, `NAME.scalar.wasm`, `NAME.mjs`, `NAME.d.ts`.
+    The files of the target: `NAME.wasm`, `NAME.scalar.wasm`, `NAME.mjs`, `NAME.d.mts`.
     """
     name = sources.name
     kernels = objects.translate(work, sources.kernels, name, sources.view.exports, sources.triple)
@@ -31,7 +31,7 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
         for level, kernel in zip(sources.triple.levels, kernels, strict=True)
     }
     view = ModuleView(sources.view)
-    texts = {f"{name}{ending}": render_c(f"module{ending}", view.c, m=view) for ending in (".mjs", ".d.ts")}
+    texts = {f"{name}{ending}": render_c(f"module{ending}", view.c, m=view) for ending in (".mjs", ".d.mts")}
     return modules | {file: text.encode() for file, text in texts.items()}
 
 
