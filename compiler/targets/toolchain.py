@@ -14,8 +14,8 @@ from compiler.targets.machines import Triple
 
 LINKER = "lld, in zig"
 
-# No time, no path, nothing of this machine may get into what is made.
-REPRODUCIBLE = ("-g0", "-fno-ident", "-Wno-builtin-macro-redefined", "-D__DATE__=", "-D__TIME__=", "-D__FILE__=")
+# No time, no path, nothing of this machine may get into what is made: for Windows, -g0 alone leaves a path.
+REPRODUCIBLE = ("-g0", "-s", "-fno-ident", "-Wno-builtin-macro-redefined", "-D__DATE__=", "-D__TIME__=", "-D__FILE__=")
 STRICT = ("-std=c23", "-Wall", "-Wextra", "-Werror", "-Wno-c23-extensions")
 SMALL = (
     "-fomit-frame-pointer",
