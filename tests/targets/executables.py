@@ -4,6 +4,7 @@ Policies of every kind as executables, each built once for all tests of a proces
 
 import atexit
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -21,7 +22,7 @@ from compiler.options import BuildOptions
 from compiler.package import write_files
 from compiler.pipeline import load_model, run_passes
 from compiler.products import Product
-from compiler.targets import exe
+from compiler.targets import Sources, exe
 from tests import policies
 
 NAME = "agent"
@@ -66,9 +67,13 @@ class Made:
         return self.folder / name
 
     @property
-    def program(self) -> ProgramView:
+    def sources(self) -> Sources:
         assert self.product.sources is not None
-        return program_view(self.product.sources.view.predictor)
+        return self.product.sources
+
+    @property
+    def program(self) -> ProgramView:
+        return program_view(self.sources.view.predictor)
 
     def run(self, given: bytes, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
         """
@@ -96,8 +101,8 @@ def make(folder: Path, source: Model | Path, **choices: Any) -> Made:
     """
     Builds an executable as a build does, without the comparison.
     """
-    choices = {"target": "exe", "verify_observations": OBSERVED} | choices
-    options, triple = products.resolve(BuildOptions(**choices))
+    wanted = BuildOptions(target="exe", verify_observations=OBSERVED, **choices)
+    options, triple = products.resolve(wanted)
     read = products.reduced(source if isinstance(source, Model) else load_model(source, options), options)
     model = run_passes(read, options)
     work, out = folder / "work", folder / "out"
@@ -136,6 +141,19 @@ def faced(made: Made) -> Iterator[tuple[Any, str]]:
         yield found
 
 
+@cache
+def clang_lacks() -> str:
+    """
+    Why clang can't make programs with its sanitizers and its fuzzer here; empty if it can.
+    """
+    if shutil.which("clang") is None:
+        return "clang is not installed"
+    command = ["clang", "-fsanitize=fuzzer,address,undefined", "-x", "c", "-", "-o", os.devnull]
+    program = "int LLVMFuzzerTestOneInput(const void *data, unsigned long size) { return !data && size; }"
+    done = subprocess.run(command, input=program, capture_output=True, text=True, check=False)
+    return "clang is installed without its sanitizers" if done.returncode else ""
+
+
 CLANG = ("-std=c2x", "-g", "-O1", "-fno-sanitize-recover=all")
 
 
@@ -150,7 +168,7 @@ def sanitized(made: Made, target: Path, sources: Sequence[str | Path], *sanitize
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def parts_in_c(*without: str) -> list[str]:
+def parts_in_c(*without: str) -> list[str | Path]:
     """
     The program's own files, as they lie in the folder of intermediate files.
     """

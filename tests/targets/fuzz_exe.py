@@ -7,7 +7,6 @@ fuzzes each kind for so many seconds, and ends with status 1 where something was
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -68,7 +67,7 @@ def fuzzer(made: Made, kind: str) -> Path:
     target, source = made.work / "fuzz", made.work / "fuzz.c"
     good = f"#define GOOD {c_literal(json.dumps(REQUESTS[kind]))}\n"
     source.write_text(good + Path(__file__).with_suffix(".c").read_text("utf-8"), "utf-8")
-    sources = [source, *parts_in_c("main", "bench")]
+    sources: list[str | Path] = [source, *parts_in_c("main", "bench")]
     sanitized(made, target, sources, "fuzzer", "address", "undefined", "float-cast-overflow")
     return target
 
@@ -85,18 +84,9 @@ def fuzz(kind: str, seconds: int, corpus: Path) -> Fuzzed:
     dictionary = made.work / "words"
     dictionary.write_text("".join(f'"{_escaped(word)}"\n' for word in WORDS), "utf-8")
     limits = [f"-max_total_time={seconds}", f"-max_len={2 * len(request) + 200}", "-timeout=5", "-rss_limit_mb=1024"]
-    command = [
-        fuzzer(made, kind),
-        corpus,
-        f"-dict={dictionary}",
-        *limits,
-        f"-artifact_prefix={made.work}/",
-        "-print_final_stats=1",
-    ]
-    # What is mutated is bounded; what sanitizers find ends the program.
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, errors="replace", check=False, env={**os.environ}
-    )
+    places = [f"-dict={dictionary}", f"-artifact_prefix={made.work}/"]
+    command = [str(fuzzer(made, kind)), str(corpus), *places, *limits, "-print_final_stats=1"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     executions = re.search(r"number_of_executed_units: (\d+)", done.stderr)
     covered = re.findall(r"cov: (\d+)", done.stderr)
     finding = "" if done.returncode == 0 else done.stderr[-6000:]

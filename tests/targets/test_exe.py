@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,7 +202,7 @@ def test_masks_decide():
 
 
 def test_each_answer_is_there_before_the_next_request():
-    process = subprocess.Popen([built("cartpole").path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    process: Any = subprocess.Popen([built("cartpole").path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     for piece in (b'{"observation": [1, 2,', b" 3, 4]}\n", b"\n" + json.dumps({"observation": GIVEN}).encode() + b"\n"):
         process.stdin.write(piece)
         if piece.endswith(b"\n"):
@@ -231,7 +232,7 @@ def test_the_measurement_says_what_was_measured(kind):
     found = json.loads(done.stdout)
     assert found["calls"] == 1000
     assert 1 < found["nanoseconds_per_call"] < 1e7
-    assert found["processor"] in [level.cpu for level in built(kind).product.sources.triple.levels]
+    assert found["processor"] in [level.cpu for level in built(kind).sources.triple.levels]
     if kind == "cartpole":
         assert found["observations_per_second"] > 1e4
     else:
@@ -241,8 +242,8 @@ def test_the_measurement_says_what_was_measured(kind):
 def test_the_program_says_what_it_is():
     made = built("dict")
     version, usage = (made.run(b"", flag).stdout.decode("ascii") for flag in ("--version", "--help"))
-    assert made.product.sources.view.predictor.model_sha256 in version
-    assert made.product.sources.view.version in version
+    assert made.sources.view.predictor.model_sha256 in version
+    assert made.sources.view.version in version
     assert all(word in usage for word in ('"camera"', "pixels from 0 to 255 of shape (1, 8, 9)", "--bench", "-4"))
     assert max(map(len, usage.splitlines())) <= 110
     assert "episode_start" not in usage
@@ -262,7 +263,7 @@ def test_unknown_arguments_are_refused(arguments):
 
 @pytest.mark.parametrize(("triple", "advice"), [("wasm32", "--target wasm"), ("thumbv7em-none-eabihf", "--target c")])
 def test_systems_without_programs_are_refused(triple, advice, tmp_path):
-    sources = replace(built("cartpole").product.sources, triple=machines.find(triple))
+    sources = replace(built("cartpole").sources, triple=machines.find(triple))
     with pytest.raises(BuildError, match=f"{triple}: has no operating system that starts programs: .*{advice}"):
         exe.make(tmp_path, sources)
 
@@ -279,7 +280,7 @@ def test_what_runs_here_needs_no_emulator(monkeypatch):
 
 
 def test_a_program_that_ends_early_is_told_from_one_that_refuses():
-    sources = built("cartpole").product.sources
+    sources = built("cartpole").sources
     ending = pytest.raises(RuntimeError, match="ended with status 7 instead of answering")
     with bridge.bridged(["/bin/sh", "-c", "read line; exit 7"], sources) as module, ending:
         module.act_one(np.zeros(4, np.float32))

@@ -10,6 +10,7 @@ import subprocess
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from compiler.targets import machines, toolchain
-from tests.targets import fuzz_exe
+from tests.targets import executables, fuzz_exe
 from tests.targets.executables import NAME, built, parts_in_c, sanitized
 from tests.targets.fuzz_exe import PARTS, REQUESTS, STATE, WORDS
 
@@ -25,7 +26,7 @@ BAD, NOT_FINITE, OVERFLOW, OUT_OF_RANGE = -1, -2, -3, -4
 GOOD = json.dumps({"observation": [1.0, 2.0, 3.0, 4.0]}).encode()
 RARELY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 UNHURRIED = settings(deadline=None)
-needs_clang = pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
+needs_clang = pytest.mark.skipif(bool(executables.clang_lacks()), reason=executables.clang_lacks())
 
 
 def dict_with(key, value):
@@ -237,7 +238,7 @@ def test_the_pieces_that_input_comes_in_do_not_matter(pieces):
     made = built("cartpole")
     text = (GOOD + b"\nnonsense\n\n") * 10
     whole = made.answers(text)
-    process = subprocess.Popen([made.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    process: Any = subprocess.Popen([made.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     at = 0
     for piece in pieces:
         process.stdin.write(text[at : at + piece])
@@ -259,7 +260,7 @@ def numbers():
         shutil.copy(made.work / name, folder)
     shutil.copy(Path(__file__).with_name("numbers.c"), folder)
     here = machines.find(None)
-    objects = [toolchain.compile_c(folder, part, here, "-fvisibility=default") for part in ("numbers.c", *parts)]
+    objects = [toolchain.compile_c(folder, str(part), here, "-fvisibility=default") for part in ("numbers.c", *parts)]
     toolchain.link(folder, "numbers.so", objects, here, "-shared")
     library = ctypes.CDLL(str(folder / "numbers.so"))
     library.read_float.restype, library.read_double.restype = ctypes.c_float, ctypes.c_double
