@@ -18,7 +18,7 @@ from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -175,23 +175,19 @@ class Server(ThreadingHTTPServer):
         self.said: queue.Queue[bytes] = queue.Queue()
 
 
+TYPES = {".html": "text/html", ".json": "application/json", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+
 class _Handler(SimpleHTTPRequestHandler):
     """
     Serves files; below `/untyped/`, which is no folder, without saying what they are.
     """
 
-    extensions_map: ClassVar = {
-        ".wasm": "application/wasm",
-        ".mjs": "text/javascript",
-        ".html": "text/html",
-        "": "text/plain",
-    }
-
     def translate_path(self, path: str) -> str:
         return super().translate_path(path.replace("/untyped/", "/"))
 
     def guess_type(self, path: Any) -> str:
-        return "application/octet-stream" if "/untyped/" in self.path else super().guess_type(path)
+        return "application/octet-stream" if "/untyped/" in self.path else TYPES[Path(path).suffix]
 
     def do_POST(self) -> None:
         cast(Server, self.server).said.put(self.rfile.read(int(self.headers["Content-Length"])))
