@@ -148,6 +148,17 @@ def sources_of(model: Model, encoded: EncodedModel, options: BuildOptions, tripl
     return Sources(name, triple, native_view, kernels, codegen.render_face(predictor), weights, options)
 
 
+def variants(product: Product) -> list[Product]:
+    """
+    What is asked one after the other: a target may make several files for different processors, one of which is used.
+    """
+    sources = product.sources
+    target = None if sources is None or sources.options.target in IN_PYTHON else module_of(sources.options.target)
+    if sources is None or not hasattr(target, "variants"):
+        return [product]
+    return [replace(product, sources=variant) for variant in module_of(sources.options.target).variants(sources)]
+
+
 @contextmanager
 def examined(folder: Path, product: Product, work: Path) -> Iterator[tuple[ModuleType, str]]:
     """
@@ -155,8 +166,8 @@ def examined(folder: Path, product: Product, work: Path) -> Iterator[tuple[Modul
 
     Args:
         folder: where its files lie.
-        product: what was made.
-        work: a folder for intermediate files.
+        product: one of `variants`.
+        work: an empty folder for intermediate files.
     """
     sources = product.sources
     if sources is None or sources.options.target in IN_PYTHON:

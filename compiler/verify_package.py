@@ -16,7 +16,7 @@ from compiler.options import BuildOptions
 from compiler.package import MODEL_FILE, check_files, read_manifest
 from compiler.pipeline import options_from, run_passes
 from compiler.readers.files import read_file
-from compiler.verify import SEED, Predictor, Verification, verify
+from compiler.verify import SEED, Predictor, Verification, verify, worst
 from compiler.verify.cases import finite_cases
 
 LARGE_BATCH = 10_000
@@ -68,11 +68,18 @@ def verify_package(
     model = modelfile.decode(read_file(folder / MODEL_FILE), str(folder / MODEL_FILE))
     compiled = run_passes(model, resolved)
     with tempfile.TemporaryDirectory(prefix="policyc-verify-") as temporary:
-        copy, work = _copy(folder, manifest, temporary), Path(temporary) / "work"
-        work.mkdir()
-        product = products.made_before(compiled, resolved, triple, folder.name)
-        with products.examined(copy, product, work) as (module, _):
-            return _compared(cast(Predictor, module), model, compiled, resolved, against, vecnormalize, trust)
+        copy, work = _copy(folder, manifest, temporary), Path(temporary)
+        found = []
+        for number, variant in enumerate(
+            products.variants(products.made_before(compiled, resolved, triple, folder.name))
+        ):
+            own = work / f"variant{number}"
+            own.mkdir()
+            with products.examined(copy, variant, own) as (module, _):
+                predictor = cast(Predictor, module)
+                found.append(_compared(predictor, model, compiled, resolved, against, vecnormalize, trust))
+        verification = worst([one.verification for one in found])
+        return PackageVerification(verification, found[-1].source)
 
 
 def _compared(

@@ -38,12 +38,12 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
 @contextmanager
 def asked(folder: Path, work: Path, sources: Sources) -> Iterator[tuple[ModuleType, str]]:
     """
-    The module with SIMD as the kernels of a package, and by what means it answers.
+    One of the modules as the kernels of a package, and by what means it answers.
 
     Args:
         folder: where the files of the target lie.
         work: not used.
-        sources: what they were made of.
+        sources: of `variants`.
 
     Raises:
         BuildError: wasmtime is not installed.
@@ -51,6 +51,16 @@ def asked(folder: Path, work: Path, sources: Sources) -> Iterator[tuple[ModuleTy
     view = ModuleView(sources.view)
     file = folder / file_of(sources.name, sources.triple.levels[-1])
     yield Bridge(file.read_bytes(), view, sources.weights).module(), "wasmtime"
+
+
+def variants(sources: Sources) -> list[Sources]:
+    """
+    The modules, each of which is asked: with one level.
+    """
+    return [
+        replace(sources, triple=replace(sources.triple, levels=(level,)), view=view.c)
+        for level, view in zip(sources.triple.levels, views(sources), strict=True)
+    ]
 
 
 def file_of(name: str, level: Level) -> str:

@@ -5,7 +5,7 @@ The model is computed by NumPy in float64, node by node; the predictor answers t
 of sizes around the kernels' blocks, and all at once. `compiler/tolerances.py` says how near is near enough.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from compiler.verify.distributions import check_distribution
 from compiler.verify.episodes import check_episodes
 from compiler.verify.refusals import expect_determinism, expect_refusal
 
-__all__ = ["Predictor", "Verification", "verify"]
+__all__ = ["Predictor", "Verification", "verify", "worst"]
 
 BATCH_SIZES = (1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000)
 SEED = 20_240_229
@@ -125,6 +125,13 @@ def verify(
         overflowing=len(overflowing),
         refused=sum(map(len, refused)),
     )
+
+
+def worst(found: Sequence[Verification]) -> Verification:
+    """
+    Of the comparisons of several forms of one predictor, that with the largest error.
+    """
+    return max(found, key=lambda one: (one.action_error, one.score_error))
 
 
 def _batches(count: int) -> Iterator[tuple[int, int]]:
