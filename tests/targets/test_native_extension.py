@@ -179,7 +179,8 @@ def test_the_declarations_are_those_of_python(tmp_path):
             for member in members:
                 place = f"offsetof({struct}, {member}), sizeof((({struct} *)0)->{member})"
                 lines.append(f'printf("{struct}.{member} %zu %zu\\n", {place});')
-        body = f'#include "{header}.h"\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {{\n{chr(10).join(lines)}\nreturn 0; }}\n'
+        top = f'#include "{header}.h"\n#include <stddef.h>\n#include <stdio.h>\n'
+        body = f"{top}int main(void) {{\n{chr(10).join(lines)}\nreturn 0; }}\n"
         (tmp_path / f"{header}.c").write_text(body, "utf-8")
         include = f"-I{HEADERS.parent}"
         subprocess.run([COMPILER, "-std=c11", include, f"{header}.c", "-o", header], cwd=tmp_path, check=True)
