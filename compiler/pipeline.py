@@ -5,7 +5,7 @@ The way from a checkpoint to a predictor, as a list of steps.
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +39,8 @@ from compiler.verify.cases import finite_cases
 READ = "read"
 MEASUREMENTS = 7
 SHORTEST_RUN = 10_000_000
+LEVEL_OBSERVATIONS = 100
+"""Random observations by which the levels of a portable build are compared that this machine does not pick."""
 
 
 class Step(StrEnum):
@@ -134,6 +136,10 @@ def build(
                 found.append(verify(source_model, model, predictor, resolved))
                 progress(Step.MEASURE)
                 nanoseconds = None if means else nanoseconds_per_call(predictor, model)
+        briefly = replace(resolved, verify_observations=min(resolved.verify_observations, LEVEL_OBSERVATIONS))
+        for level, place_of_level in products.lower_levels(product, work):
+            with products.examined(place_of_level, level, place_of_level.parent) as (module, _):
+                verify(source_model, model, cast(Predictor, module), briefly)
         verification = worst(found)
         progress(Step.PLACE)
         made = made_for(product, triple)

@@ -19,6 +19,7 @@ from compiler.modelfile import EncodedModel
 from compiler.options import BuildOptions
 from compiler.package import write_files
 from compiler.targets import Sources, machines
+from compiler.targets.bridge import emulator_for
 from compiler.targets.machines import Triple
 
 NUMBA = "numba"
@@ -146,6 +147,37 @@ def sources_of(model: Model, encoded: EncodedModel, options: BuildOptions, tripl
     native_view = NativeView(name, levels, exports, not triple.freestanding and not predictor.recurrent, __version__)
     weights = bytes(encoded.data)[encoded.blob_offset :]
     return Sources(name, triple, native_view, kernels, codegen.render_face(predictor), weights, options)
+
+
+def lower_levels(product: Product, work: Path) -> Iterator[tuple[Product, Path]]:
+    """
+    The levels of a portable product that this machine has, but would not pick, each as a product of its own.
+
+    They have the very kernels of the portable one; each comes with the folder that its files lie in.
+
+    Args:
+        product: what was made.
+        work: where that was done.
+    """
+    sources = product.sources
+    if sources is None or not sources.triple.together or emulator_for(sources.triple) != []:
+        return
+    able = [level for level in sources.triple.levels if machines.is_here(level)]
+    for level, view in list(zip(able, sources.view.levels, strict=False))[:-1]:
+        place = work / f"level{level.suffix}"
+        folder = place / "files"
+        place.mkdir()
+        folder.mkdir(mode=0o700)
+        (kernels,) = work.rglob(f"{sources.name}_kernels{level.suffix}.o")
+        own = replace(
+            sources,
+            triple=replace(sources.triple, levels=(level,)),
+            view=replace(sources.view, levels=[view]),
+            translated=(kernels,),
+        )
+        files = module_of(sources.options.target).make(place, own)
+        write_files(folder, files)
+        yield Product(files, own), folder
 
 
 def variants(product: Product) -> list[Product]:

@@ -6,6 +6,7 @@ A target's module has `EXPORTS`, the functions of the kernels that it needs, and
 here ever sees the model.
 """
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ class Sources:
     weights: bytes
     """As the kernels read them."""
     options: BuildOptions
+    translated: tuple[Path, ...] = ()
+    """The object files of the kernels, one for each level, where an earlier target of the same build made them."""
 
 
 def write(work: Path, template: str, name: str, sources: Sources, **more: Any) -> str:
@@ -57,7 +60,9 @@ def compiled(work: Path, sources: Sources, *flags: str) -> list[str]:
         flags: for the compiler of the interface.
     """
     name, view = sources.name, sources.view
-    kernels = objects.translate(work, sources.kernels, name, view.exports, sources.triple)
+    kernels = [Path(shutil.copy(path, work)) for path in sources.translated]
+    if not kernels:
+        kernels = objects.translate(work, sources.kernels, name, view.exports, sources.triple)
     (work / f"{name}_weights.bin").write_bytes(sources.weights)
     write(work, "header.h", f"{name}.h", sources)
     write(work, "internal.h", f"{name}_internal.h", sources)

@@ -118,6 +118,10 @@ _WASM = (
 # What a Cortex-M7 executes too: it has more instructions, which --cpu cortex-m7 uses.
 _CORTEX_M = (Level("cortex-m4", "-fp64", 1, blocks=False),)
 
+_V3 = ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
+_NEEDED = {"x86-64-v3": _V3, "x86-64-v4": (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")}
+"""What LLVM calls the features of a level of x86-64."""
+
 UNTESTED = "linked, never run"
 
 TRIPLES: Sequence[Triple] = (
@@ -171,6 +175,14 @@ def find(name: str | None) -> Triple:
             return triple
     known = ", ".join(triple.name for triple in TRIPLES)
     raise BuildError("triple", f"{quote(wanted)} is none that policyc knows; there are {known}")
+
+
+def is_here(level: Level) -> bool:
+    """
+    Whether this machine is of a level of x86-64; of other processors there is only one level.
+    """
+    features = llvm.get_host_cpu_features()
+    return all(features.get(name, False) for name in _NEEDED.get(level.cpu, ()))
 
 
 def host() -> str:
