@@ -77,7 +77,7 @@ class Library:
         said: bytes = function()
         return said.decode("ascii")
 
-    def predict(self, given: Sequence[NDArray[Any]], action: NDArray[Any], scores: NDArray[Any] | None) -> int:
+    def predict(self, given: Sequence[NDArray[Any] | None], action: NDArray[Any], scores: NDArray[Any] | None) -> int:
         """
         The action for one observation, with the memory that the calls before left; a status.
         """

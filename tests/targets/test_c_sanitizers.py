@@ -92,7 +92,17 @@ def test_sanitizers_find_nothing_in_the_interface(kind, tmp_path):
     embedded = ", ".join(map(str, (made.work / "agent_weights.bin").read_bytes()))
     (tmp_path / "agent.c").write_text(re.sub(r"#embed .*", embedded, text), "utf-8")
     kernels = sorted(made.work.glob("agent_*.o"))
-    flags = [SANITIZERS, "-fno-sanitize-recover=all", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-I", made.work]
+    flags: list[str | Path] = [
+        SANITIZERS,
+        "-fno-sanitize-recover=all",
+        "-g",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-I",
+        made.work,
+    ]
     run(
         compiler,
         "-std=c2x",
