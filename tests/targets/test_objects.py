@@ -2,6 +2,8 @@
 The processes that translate kernels.
 """
 
+import inspect
+
 import pytest
 
 from compiler.errors import BuildError
@@ -15,8 +17,16 @@ def act(given: int) -> int:
 PACKAGE = {"__init__.py": "", "lowering.py": "", "exports.py": EXPORTS}
 
 
-def test_a_function_becomes_an_object_file(tmp_path):
-    (found,) = objects.translate(tmp_path, {"": PACKAGE}, "agent", ["act"], for_cpu(find("aarch64-linux-gnu"), None))
+@pytest.fixture
+def translate():
+    """
+    The function itself, without what conftest.py keeps of earlier translations.
+    """
+    return inspect.unwrap(objects.translate)
+
+
+def test_a_function_becomes_an_object_file(translate, tmp_path):
+    (found,) = translate(tmp_path, {"": PACKAGE}, "agent", ["act"], for_cpu(find("aarch64-linux-gnu"), None))
     data = found.read_bytes()
     assert data.startswith(b"\x7fELF")
     assert b"agent__act\0" in data
@@ -24,16 +34,16 @@ def test_a_function_becomes_an_object_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["numba.py", "compiler.py", "json.py"])
-def test_nothing_is_imported_from_the_working_directory(name, tmp_path, monkeypatch):
+def test_nothing_is_imported_from_the_working_directory(translate, name, tmp_path, monkeypatch):
     stranger = tmp_path / "stranger"
     stranger.mkdir()
     (stranger / name).write_text(f"open({str(stranger / 'executed')!r}, 'w')")
     monkeypatch.chdir(stranger)
-    objects.translate(tmp_path, {"": PACKAGE}, "agent", ["act"], find("riscv64-linux-gnu"))
+    translate(tmp_path, {"": PACKAGE}, "agent", ["act"], find("riscv64-linux-gnu"))
     assert not (stranger / "executed").exists()
 
 
-def test_a_failure_says_what_numba_said(tmp_path):
+def test_a_failure_says_what_numba_said(translate, tmp_path):
     broken = {**PACKAGE, "exports.py": "def act(given: int) -> int:\n    return given.size\n"}
     with pytest.raises(BuildError, match=r"riscv64-linux-gnu: the kernels can't be translated:(.|\n)*size"):
-        objects.translate(tmp_path, {"": broken}, "agent", ["act"], find("riscv64-linux-gnu"))
+        translate(tmp_path, {"": broken}, "agent", ["act"], find("riscv64-linux-gnu"))
