@@ -21,7 +21,7 @@ from compiler.codegen.kernels import function_names, layer_view, template_name
 from compiler.codegen.naming import kernel_names
 from compiler.codegen.native import NativeView
 from compiler.codegen.predictor import PredictorView, predictor_view
-from compiler.codegen.source import define, import_order
+from compiler.codegen.source import define, import_order, importing
 from compiler.ir import Model
 from compiler.modelfile import EncodedModel
 from compiler.options import BuildOptions
@@ -189,7 +189,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,  # what protects is that no text of a checkpoint gets here but through `naming`
     )
     environment.filters |= {"plus": plus, "times": times, "activated": activated}
-    environment.globals |= {"steps": steps, "define": define, "wrapped": wrapped}
+    environment.globals |= {"steps": steps, "define": define, "importing": importing, "wrapped": wrapped}
     return environment
 
 

@@ -163,6 +163,13 @@ class PredictorView(GivenView):
         return sorted([*names, "Episode" if self.recurrent else "predict_into"], key=import_order)
 
     @property
+    def all_exported(self) -> str:
+        """
+        The list of them, as source.
+        """
+        return python(self.exported, before=len("__all__ = "))
+
+    @property
     def immediate(self) -> list[str]:
         """
         Those of them that an extension has itself, so that they need no other module.

@@ -35,6 +35,17 @@ def define(name: str, parameters: list[str], result: str) -> str:
     return f"def {name}(\n" + "".join(f"    {parameter},\n" for parameter in parameters) + f") -> {result}:"
 
 
+def importing(module: str, names: list[str], indent: int = 0) -> str:
+    """
+    The statement that imports names, over several lines if it does not fit on one.
+    """
+    line = f"from {module} import {', '.join(names)}"
+    if indent + len(line) <= WIDTH:
+        return line
+    margin = " " * (indent + 4)
+    return f"from {module} import (\n" + "".join(f"{margin}{name},\n" for name in names) + " " * indent + ")"
+
+
 def import_order(name: str) -> tuple[bool, bool, str]:
     """
     What sorts names as import sorters do: constants, then classes, then functions.
