@@ -30,6 +30,8 @@ LINUX = (
 )
 MACOS = ("-shared", "-Wl,-undefined,dynamic_lookup", "-Wl,-dead_strip")
 WINDOWS = ("-shared", "-Wl,--gc-sections")
+# Some systems have no table of calls to leave out.
+SMALL = ("-Os", "-fno-plt", "-Wno-unused-command-line-argument")
 ARCHITECTURES = {"x86_64": "i386:x86-64", "aarch64": "arm64"}
 """What makers of import libraries for Windows call processors."""
 
@@ -43,7 +45,7 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
     declarations = write(work, "python_abi.h", "python_abi.h", sources)
     write(work, "python_buffers.h", "python_buffers.h", sources, e=view)
     source = write(work, "extension.c", "extension.c", sources, e=view)
-    objects.append(toolchain.compile_c(work, source, triple, "-Os", "-fno-plt"))
+    objects.append(toolchain.compile_c(work, source, triple, *SMALL))
     file = file_of(triple)
     if triple.system == "windows":
         objects.append(_import_library(work, declarations, triple))

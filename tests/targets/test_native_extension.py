@@ -139,6 +139,29 @@ def test_size_and_answers_of_what_runs_everywhere(folder, package, tmp_path):
                 np.testing.assert_allclose(layers[name], value, rtol=1e-5, atol=1e-5)
 
 
+MAGIC = {
+    "aarch64-linux-gnu": b"\x7fELF",
+    "riscv64-linux-musl": b"\x7fELF",
+    "aarch64-macos": b"\xcf\xfa\xed\xfe",
+    "x86_64-windows-gnu": b"MZ",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("triple", MAGIC)
+def test_it_is_linked_for_other_systems(triple, tmp_path):
+    make(tmp_path / "agent", policy((4,), (8,), 2), triple=triple, cpu=None)
+    file = tmp_path / "agent" / native.file_of(find(triple))
+    data = file.read_bytes()
+    assert data.startswith(MAGIC[triple])
+    assert native.ENTRY.encode() in data
+    if triple.endswith(("gnu", "musl")) and "linux" in triple:
+        functions, names = native.declared(declarations())
+        needed, shown = symbols(ELFFile(io.BytesIO(data)))
+        assert needed <= {*functions, *names} | LIBC
+        assert shown == {native.ENTRY}
+
+
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang") or ""
 HEADERS = Path(sysconfig.get_path("include"), "Python.h")
 CONSTANTS = re.findall(r"^#define (\w+) \(?(?:0x\w+|\d|1UL)", declarations(), re.MULTILINE)
