@@ -165,7 +165,7 @@ class ExtensionView:
         """
         masks = ", action_masks=None" if self.c.masked else ""
         one = "The action for one observation: anything with a buffer, or what predict takes."
-        many = "Writes the actions of observations to a writable, contiguous buffer: see predictor.predict_into."
+        many = "Writes the actions of observations to a buffer: see predictor."
         return {
             "act": c_literal(f"act(observation{masks})\n--\n\n{one}"),
             "predict_into": c_literal(f"predict_into(observation, out{masks})\n--\n\n{many}"),
