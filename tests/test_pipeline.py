@@ -74,6 +74,7 @@ def test_the_report(tmp_path):
         ("vf", 2, 40),
         ("value_net", 2, 9),
     ]
+    assert report.nanoseconds_per_call is not None
     assert report.nanoseconds_per_call > 0
     document = report.to_json()
     assert json.loads(json.dumps(document))["totals"]["parameters"] == 139

@@ -61,8 +61,8 @@ def image(policy: Policy, flash: int, ram: int, stack: int) -> Image:
     parts = []
     for source in (HERE / "cortex_m").glob("*.[ch]"):
         (folder / f"image_{source.name}").write_bytes(source.read_bytes())
-    for source in ("startup", "main"):
-        parts.append(toolchain.compile_c(folder, f"image_{source}.c", triple))
+    for name in ("startup", "main"):
+        parts.append(toolchain.compile_c(folder, f"image_{name}.c", triple))
     script = (HERE / "cortex_m" / "image.ld").read_text("utf-8")
     for name, value in (("FLASH", flash), ("RAM", ram), ("STACK", stack + OWN_STACK)):
         script = script.replace(f"@{name}@", str(value))

@@ -158,7 +158,7 @@ def inner_loops(program: elf.File, name: str) -> list[list[int]]:
     """
     function = program.symbol(name)
     words = list(thumb.instructions(program, function))
-    jumps = [(back(place, word), place) for place, word in words if back(place, word) is not None]
+    jumps = [(to, place) for place, word in words if (to := back(place, word)) is not None]
     inner = [(to, at) for to, at in jumps if not any(to < first < last < at for first, last in jumps)]
     return [[word for place, word in words if to <= place <= at] for to, at in inner]
 
