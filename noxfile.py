@@ -79,6 +79,14 @@ def tests(session: nox.Session) -> None:
     run(session, environment(session, "full", FULL), "-m", "pytest", *arguments, OMP_NUM_THREADS="1")
 
 
+@nox.session(python=False, default=False)
+def thorough(session: nox.Session) -> None:
+    """Run the tests of all targets with every kind of policy, which takes half an hour on two cores."""
+    arguments = session.posargs or ["tests/targets", "-n", "2", "--dist", "loadfile"]
+    variables = {"OMP_NUM_THREADS": "1", "POLICYC_THOROUGH": "1"}
+    run(session, environment(session, "full", FULL), "-m", "pytest", *arguments, **variables)
+
+
 @nox.session(python=False)
 def golden(session: nox.Session) -> None:
     """Compare predictors with Stable-Baselines3 on every policy family."""

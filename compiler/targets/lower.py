@@ -7,6 +7,7 @@ the target's width and instructions, do that afterwards. What is particular to P
 internal and disappear, and the environment slots, `common` globals that not every object format has, become internal.
 """
 
+import gc
 import importlib.util
 import inspect
 import json
@@ -54,9 +55,18 @@ def _decorators() -> ModuleType:
     What stands in for `jit.py` of a package: its decorators, without a cache and without machine code.
     """
     module: Any = ModuleType(f"{PACKAGE}.jit")
-    module.kernel = _njit(**_SETTINGS)
+    module.kernel = lambda function: _for_any_number(_njit(**_SETTINGS)(function))
     module.inline = _njit(**_SETTINGS, forceinline=True)
     return cast(ModuleType, module)
+
+
+def _for_any_number(dispatcher: Any) -> Any:
+    """
+    Keeps Numba from translating a kernel once more for each constant that it is called with.
+    """
+    template = dispatcher.get_call_template
+    dispatcher.get_call_template = lambda args, kws: template([_types.unliteral(kind) for kind in args], kws)
+    return dispatcher
 
 
 def main(job: Path) -> None:
@@ -65,6 +75,7 @@ def main(job: Path) -> None:
     """
     wanted = json.loads(job.read_text("utf-8"))
     _make_no_machine_code()
+    gc.disable()
     translated = [translate(function) for function in _exported(Path(wanted["package"]), wanted["exports"])]
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()

@@ -4,7 +4,6 @@ Policies of every kind as packages with an extension, and the same for Numba, no
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,18 +75,28 @@ def cartpole() -> Model:
     return load_model(CARTPOLE)
 
 
+class Pairs(dict[str, Pair]):
+    """
+    Pairs that are made when they are first asked for.
+    """
+
+    def __init__(self, folder: Path, kinds: Mapping[str, tuple[Model, dict[str, Any]]], imports: ExitStack) -> None:
+        self._folder, self._kinds, self._imports = folder, kinds, imports
+
+    def __missing__(self, name: str) -> Pair:
+        model, choices = self._kinds[name]
+        folder = self._folder / "native" / name.replace(" ", "_")
+        made = make(folder, model, **choices)
+        twin = predictor(self._folder / "numba" / folder.name, model, BuildOptions(**choices), plain=True)
+        native, numba = self._imports.enter_context(imported(folder)), self._imports.enter_context(twin)
+        self[name] = Pair(model, *made, native, numba)
+        return self[name]
+
+
 @contextmanager
 def pairs(folder: Path, kinds: Mapping[str, tuple[Model, dict[str, Any]]] = KINDS) -> Iterator[dict[str, Pair]]:
     """
     All of them, imported for as long as the block runs.
     """
-    folders = {name: folder / "native" / name.replace(" ", "_") for name in kinds}
-    with ThreadPoolExecutor(2) as pool:  # other processes do the work
-        made = {name: pool.submit(make, folders[name], model, **choices) for name, (model, choices) in kinds.items()}
-    with ExitStack() as stack:
-        found = {}
-        for name, (model, choices) in kinds.items():
-            twin = predictor(folder / "numba" / folders[name].name, model, BuildOptions(**choices), plain=True)
-            native, numba = stack.enter_context(imported(folders[name])), stack.enter_context(twin)
-            found[name] = Pair(model, *made[name].result(), native, numba)
-        yield found
+    with ExitStack() as imports:
+        yield Pairs(folder, kinds, imports)

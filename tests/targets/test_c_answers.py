@@ -14,10 +14,12 @@ from tests.golden.expected import given_for
 from tests.golden.predictors import check_answers, check_batch, check_singles
 from tests.targets import libraries
 from tests.targets.libraries import built, faced, levels
+from tests.targets.thorough import chosen
 
 OK, NOT_FINITE, OVERFLOW, OUT_OF_RANGE = 0, -2, -3, -4
-QUICK = ("ppo_uneven", "maskable_several")
 GOLDENS = (
+    "ppo_uneven",
+    "maskable_several",
     "sac_float64",
     "ppo_integer_bounds",
     "dqn_cnn",
@@ -35,7 +37,8 @@ UNTOUCHED = 77
 pytestmark = libraries.needs_linux
 
 
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in GOLDENS)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", chosen(GOLDENS, "ppo_uneven", "recurrent_two_layers"))
 def test_every_level_answers_as_sb3_does(name, tmp_path):
     agent = make(name)
     made = libraries.make(tmp_path / "made", libraries.sources_of(save(name, tmp_path)))

@@ -16,12 +16,12 @@ from compiler.targets.shared import Library
 from tests.targets import libraries
 from tests.targets.libraries import KINDS, Made, built, need, run
 from tests.targets.test_c_answers import arrays_of, results_for
+from tests.targets.thorough import chosen
 
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 C99 = (*STRICT, "-std=c99", "-Wstrict-prototypes", "-Wmissing-prototypes")
 CXX11 = (*STRICT, "-std=c++11", "-x", "c++")
-QUICK = ("cartpole", "dict", "masked", "recurrent")
-EVERY = [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+EVERY = chosen(KINDS, "cartpole", "dict")
 STEPS = 4
 LEVELS = {"Nehalem": "_v2", "Haswell": "_v3", "max": "_v3"}
 """Processors that qemu imitates, and the kernels that are right for them: of AVX-512 it knows nothing."""

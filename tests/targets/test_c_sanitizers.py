@@ -13,13 +13,13 @@ import pytest
 from compiler.codegen.native import C_TYPES, NativeView
 from tests.targets import libraries
 from tests.targets.libraries import KINDS, Made, built, levels, need, run
+from tests.targets.thorough import chosen
 
 HERE = Path(__file__).parent
 LARGEST_BYTE = 255
 MEMCHECK = ("--error-exitcode=9", "--quiet", "--leak-check=full")
 SANITIZERS = "-fsanitize=address,undefined"
-QUICK = ("cartpole", "dict", "recurrent")
-EVERY = [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+EVERY = chosen(KINDS, "cartpole", "dict", "recurrent")
 
 pytestmark = libraries.needs_linux
 
@@ -130,7 +130,7 @@ def runtime_of(compiler: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_valgrind_finds_nothing_in_the_kernels(kind):
     valgrind, compiler, made = need("valgrind"), need("gcc"), built(kind, cpu="portable")
     folder = prepared(made)

@@ -24,8 +24,8 @@ from tests.golden.agents import make, save
 from tests.golden.predictors import check_answers
 from tests.targets import executables
 from tests.targets.executables import KINDS, NAME, built, faced
+from tests.targets.thorough import chosen
 
-QUICK = ("cartpole", "dict", "recurrent")
 GOLDENS = ("ppo_dict", "recurrent_two_layers")
 EMULATED = {"aarch64-linux-musl": "dict"}
 """For others, zig would compile their libc first; test_cross.py has programs that need none."""
@@ -37,9 +37,7 @@ GIVEN = [0.1, -0.2, 0.3, -0.4]
 RECORDED = Path(__file__).parents[1] / "golden" / "cartpole.npz"
 
 
-@pytest.mark.parametrize(
-    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
-)
+@pytest.mark.parametrize("kind", chosen(KINDS, "cartpole", "dict", "recurrent"))
 def test_every_kind_of_policy_answers_as_its_model_does(kind):
     made = built(kind)
     with faced(made) as (predictor, means):

@@ -19,8 +19,10 @@ from tests.generated_code.test_every_input import question
 from tests.generated_code.test_face import FORMS, REAL, REFUSED
 from tests.models import observations
 from tests.targets.native_packages import KINDS, Pair, pairs
+from tests.targets.thorough import chosen
 
-PLAIN = [name for name in KINDS if name not in ("recurrent",)]
+TESTED = chosen(KINDS, "discrete", "box", "dict", "masked", "recurrent", "squashed")
+PLAIN = [name for name in TESTED if name not in ("recurrent",)]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def row_of(observation: Any, row: int) -> Any:
     return {key: part[row] for key, part in observation.items()} if isinstance(observation, dict) else observation[row]
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", TESTED)
 def test_names_and_signatures(packages, name):
     native, numba = packages[name].native, packages[name].numba
     assert native.__all__ == numba.__all__
@@ -92,14 +94,14 @@ def test_names_and_signatures(packages, name):
         native.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", TESTED)
 def test_the_verification_of_a_build_finds_nothing(packages, name):
     pair = packages[name]
     found = verify(pair.model, pair.compiled, pair.native, replace(pair.options, verify_observations=60))
     assert found.observations >= 60
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", TESTED)
 def test_answers(packages, name):
     pair = packages[name]
     for rows in (1, 2, 17):

@@ -14,9 +14,11 @@ from compiler.options import BuildOptions
 from compiler.products import resolve
 from compiler.targets import machines
 from compiler.verify import Predictor, verify
+from tests.targets.thorough import chosen
 from tests.targets.wasm_files import KINDS, ROOT, in_chromium, in_node, made, make, placed
 from tests.targets.wasm_questions import Questions
 
+TESTED = chosen(KINDS, "cartpole", "pendulum", "dict", "keys", "recurrent")
 ENGINES = pytest.mark.parametrize("simd", [False, True], ids=["scalar", "simd"])
 WASMTIME = pytest.mark.skipif(importlib.util.find_spec("wasmtime") is None, reason="wasmtime is not installed")
 PAGE = ("cartpole", "dict", "recurrent", "image")
@@ -25,12 +27,12 @@ PAGE = ("cartpole", "dict", "recurrent", "image")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return placed(tmp_path_factory.mktemp("wasm"), *KINDS)
+    return placed(tmp_path_factory.mktemp("wasm"), *TESTED)
 
 
 @WASMTIME
 @ENGINES
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TESTED)
 def test_modules_answer_as_the_source_does(kind: str, simd: bool) -> None:
     policy = made(kind)
     with policy.predictor(simd) as predictor:
@@ -78,14 +80,14 @@ def in_node_all(folder: Path) -> dict[tuple[str, bool], Any]:
     """
     What all kinds answer in node.
     """
-    asked = [(kind, simd) for kind in KINDS for simd in (False, True)]
+    asked = [(kind, simd) for kind in TESTED for simd in (False, True)]
     results = in_node(folder, [Questions(kind).job(simd) for kind, simd in asked])
     return dict(zip(asked, results, strict=True))
 
 
 @WASMTIME
 @ENGINES
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TESTED)
 def test_node_gives_the_answers_of_the_source(kind: str, simd: bool, in_node_all: Any) -> None:
     Questions(kind).check(in_node_all[kind, simd])
 
@@ -133,7 +135,7 @@ def test_chromium_loads_from_all_that_says_where_the_module_is(in_page: Any) -> 
 
 
 @WASMTIME
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TESTED)
 def test_modules_import_nothing_and_export_what_is_needed(kind: str) -> None:
     import wasmtime
 
