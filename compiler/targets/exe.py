@@ -49,7 +49,8 @@ def linked(work: Path, sources: Sources, around: Sequence[str]) -> str:
     """
     program = program_view(sources.view.predictor)
     objects, name = list(around), sources.name
-    for header in ("json.h", "program.h"):
+    write(work, "header.h", f"{name}.h", sources)
+    for header in ("internal.h", "json.h", "program.h"):
         write(work, header, f"{name}_{header}", sources, program=program)
     for part in PARTS:
         source = write(work, f"{part}.c", f"{name}_{part}.c", sources, program=program)
