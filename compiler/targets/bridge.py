@@ -13,15 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from compiler.codegen.inputs import ArrayView
 from compiler.codegen.predictor import PredictorView
 from compiler.targets import Sources, machines
+from compiler.targets.buffers import buffer_of
 from compiler.targets.machines import Triple
 
 WRONG_SIZE, NOT_FINITE, OVERFLOW = -1, -2, -3
 """Statuses that the kernels have, too; -1 of the program is a request that it does not understand."""
-FORMATS = {"float32": "f", "float64": "d", "int64": "ql", "uint8": "B", "bool": "?"}
-"""How the buffer protocol names the dtypes."""
 UNREAD = 32768
 """Bytes of answers that may wait: less than a pipe holds, so that the program never waits while it is waited for."""
 PATIENCE = 10
@@ -83,7 +81,7 @@ class Bridge:
         The action for one observation, or a status; see `codegen.render_face`.
         """
         count = len(self._view.arrays)
-        given = [_row(value, array) for value, array in zip(arguments, self._view.arrays, strict=False)]
+        given = [buffer_of(value, array) for value, array in zip(arguments, self._view.arrays, strict=False)]
         arrays = [array for array in given if array is not None]
         if len(arrays) < count:
             return WRONG_SIZE
@@ -185,18 +183,6 @@ class Bridge:
         view = self._view
         memory = 2 * view.layers_of_state * view.units
         return 1024 + 32 * (view.action.count + scored * view.score.count + memory)
-
-
-def _row(value: Any, array: ArrayView) -> Any:
-    """
-    A buffer of exactly the values that an array has for one observation, or None.
-    """
-    try:
-        buffer = memoryview(value)
-    except TypeError:
-        return None
-    fits = buffer.ndim == 1 and buffer.c_contiguous and buffer.format in list(FORMATS[array.dtype])
-    return np.asarray(buffer) if fits and len(buffer) == array.total else None
 
 
 def _fill(target: Any, values: Any) -> None:

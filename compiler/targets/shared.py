@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.codegen.inputs import ArrayView
 from compiler.codegen.native import NativeView
+from compiler.targets.buffers import buffer_of
 
 WRONG_SIZE, OVERFLOW = -1, -3
 """The statuses of values that are not as many as they must be, or of another dtype; and of too large ones."""
 LINE = 16
 """float32 in a cache line."""
-FORMATS = {"float32": "f", "float64": "d", "int64": "ql", "uint8": "B", "bool": "?"}
-"""How the buffer protocol names the dtypes."""
 
 
 def loaded(path: Path, view: NativeView, weights: bytes) -> ModuleType:
@@ -99,8 +97,9 @@ class Library:
         The action for one observation, or a status, of a policy with one choice; else a status.
         """
         arrays, results = self._split(arguments)
-        given = [_row(value, array) for value, array in zip(arrays, self._view.predictor.arrays, strict=True)]
-        if any(array is None for array in given):
+        buffers = [buffer_of(value, array) for value, array in zip(arrays, self._view.predictor.arrays, strict=True)]
+        given = [np.asarray(buffer) for buffer in buffers if buffer is not None]
+        if len(given) < len(buffers):
             return WRONG_SIZE
         if results:
             return self.predict_rows(1, *given, results[0], np.empty(0, np.float32), *results[1:])
@@ -174,15 +173,3 @@ class Library:
 
 def _address(array: NDArray[Any] | None) -> ctypes.c_void_p:
     return ctypes.c_void_p(None if array is None else array.ctypes.data)
-
-
-def _row(value: Any, array: ArrayView) -> NDArray[Any] | None:
-    """
-    A buffer of exactly the values that an array has for one observation, or None.
-    """
-    try:
-        buffer = memoryview(value)
-    except TypeError:
-        return None
-    fits = buffer.ndim == 1 and buffer.c_contiguous and buffer.format in list(FORMATS[array.dtype])
-    return np.asarray(buffer) if fits and len(buffer) == array.total else None

@@ -13,10 +13,9 @@ from compiler.codegen.inputs import ArrayView
 from compiler.codegen.module import ModuleView
 from compiler.codegen.predictor import PredictorView
 from compiler.errors import BuildError
+from compiler.targets.buffers import buffer_of
 
 WRONG_SIZE = -1
-FORMATS = {"float32": "f", "float64": "d", "int64": "lq", "uint8": "B", "bool": "?"}
-"""What the buffer protocol calls values of a dtype, on one system or another."""
 
 
 def available() -> bool:
@@ -84,7 +83,7 @@ class Bridge:
             The action, or 0; below 0, why there is none.
         """
         wanted = [*self.arrays, *([] if self.predictor.discrete else [self.results[0], *self.results[2:]])]
-        buffers = [_buffer(given, array, 1) for given, array in zip(arguments, wanted, strict=True)]
+        buffers = [_bytes(given, array, 1) for given, array in zip(arguments, wanted, strict=True)]
         if any(buffer is None for buffer in buffers):
             return WRONG_SIZE
         given, taken = buffers[: len(self.arrays)], buffers[len(self.arrays) :]
@@ -98,12 +97,12 @@ class Bridge:
         """
         Fills actions, scores if there is room for them, and next states, for a batch; 0, or why there are none.
         """
-        given = [_buffer(array, view, rows) for array, view in zip(arguments, self.arrays, strict=False)]
+        given = [_bytes(array, view, rows) for array, view in zip(arguments, self.arrays, strict=False)]
         others = arguments[len(given) :]
         scored = len(memoryview(others[1])) > 0
         wanted = [view for view in self.results if scored or view.name != "scores"]
         others = others if scored else (others[0], *others[2:])
-        taken = [_buffer(array, view, rows) for array, view in zip(others, wanted, strict=True)]
+        taken = [_bytes(array, view, rows) for array, view in zip(others, wanted, strict=True)]
         if any(buffer is None for buffer in (*given, *taken)):
             return WRONG_SIZE
         for first in range(0, rows, self.most):
@@ -120,7 +119,7 @@ class Bridge:
         Fills a workspace with what every layer computes for one observation, as the face's predictor lays it out; 0.
         """
         *arrays, work = arguments
-        self._put([_buffer(given, view, 1) for given, view in zip(arrays, self.arrays, strict=True)], 0, 1, 1)
+        self._put([_bytes(given, view, 1) for given, view in zip(arrays, self.arrays, strict=True)], 0, 1, 1)
         self.act(self.store, 1)
         target, room = memoryview(work).cast("B"), self.places["room"]
         for own, other in zip(self.predictor.values, self.face.values, strict=True):
@@ -161,13 +160,9 @@ def _width(array: ArrayView) -> int:
     return {"float64": 8, "int64": 8, "float32": 4}.get(array.dtype, 1)
 
 
-def _buffer(given: Any, array: ArrayView, rows: int) -> memoryview | None:
+def _bytes(given: Any, array: ArrayView, rows: int) -> memoryview | None:
     """
-    The bytes of an array; None if it has not as many values, or not of that dtype, or they do not lie side by side.
+    The bytes of an array that has the values of so many observations; None if it has others.
     """
-    try:
-        view = memoryview(given)
-    except TypeError:
-        return None
-    right = view.format in tuple(FORMATS[array.dtype]) and view.ndim == 1 and view.c_contiguous
-    return view.cast("B") if right and len(view) == rows * array.total else None
+    buffer = buffer_of(given, array, rows)
+    return None if buffer is None else buffer.cast("B")
