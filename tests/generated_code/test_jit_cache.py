@@ -284,15 +284,15 @@ def test_another_name_or_another_source_compiles_anew(folder, primed, rows):
     said = run(folder, rows, name="other")
     assert said["compiled"]
     assert answers(said) == answers(primed[1])
-    kernels = folder / NAME / "kernels.py"
-    text = kernels.read_text()
+    entries = folder / NAME / "entries.py"
+    text = entries.read_text()
     edited = text.replace("return int(load_scalar(", "return 40 + int(load_scalar(")
     assert edited != text
-    kernels.write_text(edited)
+    entries.write_text(edited)
     said = run(folder, rows)
     assert said["compiled"]
     assert said["act"] == [action + 40 for action in primed[1]["act"]]
-    kernels.write_text(text)
+    entries.write_text(text)
     said = run(folder, rows)
     assert said["compiled"] == []
     assert answers(said) == answers(primed[1])

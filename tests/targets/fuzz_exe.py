@@ -83,7 +83,9 @@ def fuzz(kind: str, seconds: int, corpus: Path) -> Fuzzed:
         (corpus / f"seed{number}").write_text(seed, "utf-8")
     dictionary = made.work / "words"
     dictionary.write_text("".join(f'"{_escaped(word)}"\n' for word in WORDS), "utf-8")
-    limits = [f"-max_total_time={seconds}", f"-max_len={2 * len(request) + 200}", "-timeout=5", "-rss_limit_mb=1024"]
+    limits = [f"-max_total_time={seconds}", f"-max_len={2 * len(request) + 200}", "-timeout=5"]
+    # Not -rss_limit_mb: what a process has of its parent before it executes another program counts as its own.
+    limits += ["-rss_limit_mb=0", "-malloc_limit_mb=1024"]
     places = [f"-dict={dictionary}", f"-artifact_prefix={made.work}/"]
     command = [str(fuzzer(made, kind)), str(corpus), *places, *limits, "-print_final_stats=1"]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
