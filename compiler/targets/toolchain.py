@@ -5,7 +5,6 @@ The C compiler and linker: those of the `ziglang` package, one for every system.
 import importlib.util
 import os
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -133,7 +132,5 @@ def _environment(folder: Path) -> dict[str, str]:
         writable = os.access(place, os.W_OK)
     except OSError:
         writable = False
-    return {
-        **variables,
-        "ZIG_GLOBAL_CACHE_DIR": str(place if writable else Path(tempfile.gettempdir()) / "policyc-zig"),
-    }
+    # Elsewhere only in the build's own folder: what lies where others can write may not be zig's.
+    return {**variables, "ZIG_GLOBAL_CACHE_DIR": str(place if writable else folder / ".zig-cache")}
