@@ -217,10 +217,10 @@ def made_for(product: Product, triple: Triple | None) -> dict[str, Any]:
     """
     What the manifest says about a target that is compiled ahead of time.
     """
-    if triple is None:
+    if triple is None or product.sources is None:
         return {}
     levels = [{"cpu": level.cpu, "features": level.features, "lanes": level.lanes} for level in triple.levels]
-    return {"triple": triple.name, "levels": levels, **product.facts}
+    return {"name": product.sources.name, "triple": triple.name, "levels": levels, **product.facts}
 
 
 def nanoseconds_per_call(predictor: Predictor, model: Model) -> float:

@@ -13,7 +13,7 @@ from compiler.compare_source import SourceComparison, compare_source
 from compiler.errors import VerificationError, quote
 from compiler.ir import Model
 from compiler.options import BuildOptions
-from compiler.package import MODEL_FILE, check_files, read_manifest
+from compiler.package import MODEL_FILE, check_files, package_name, read_manifest
 from compiler.pipeline import options_from, run_passes
 from compiler.readers.files import read_file
 from compiler.verify import SEED, Predictor, Verification, verify, worst
@@ -67,12 +67,13 @@ def verify_package(
     resolved, triple = products.resolve(options)
     model = modelfile.decode(read_file(folder / MODEL_FILE), str(folder / MODEL_FILE))
     compiled = run_passes(model, resolved)
+    # The folder may have been renamed, its files not.
+    made = manifest.get("made")
+    name = package_name(MODEL_FILE, str(made.get("name"))) if isinstance(made, dict) else folder.name
     with tempfile.TemporaryDirectory(prefix="policyc-verify-") as temporary:
         copy, work = _copy(folder, manifest, temporary), Path(temporary)
         found = []
-        for number, variant in enumerate(
-            products.variants(products.made_before(compiled, resolved, triple, folder.name))
-        ):
+        for number, variant in enumerate(products.variants(products.made_before(compiled, resolved, triple, name))):
             own = work / f"variant{number}"
             own.mkdir()
             with products.examined(copy, variant, own) as (module, _):

@@ -18,8 +18,10 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from compiler.errors import BuildError
+from compiler.pipeline import build
 from compiler.targets import bridge, exe, machines
 from compiler.verify import verify
+from compiler.verify_package import verify_package
 from tests.golden.agents import make, save
 from tests.golden.predictors import check_answers
 from tests.targets import executables
@@ -264,3 +266,15 @@ def test_buffers_of_another_kind_are_refused():
             assert act(wrong) == bridge.WRONG_SIZE
         assert act(np.array(GIVEN, np.float32)) in (0, 1)
         assert act(np.array([np.nan, 0, 0, 0], np.float32)) == bridge.NOT_FINITE
+
+
+def test_an_executable_is_verified_in_a_folder_of_another_name(tmp_path):
+    built_here = build(
+        executables.CARTPOLE, out=tmp_path, name="agent", target="exe", cpu="native", verify_observations=20
+    )
+    renamed = built_here.path.rename(tmp_path / "other")
+    assert verify_package(renamed).verification.observations >= 20
+    manifest = renamed / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"name": "agent"', '"name": "../agent"'))
+    with pytest.raises(BuildError, match="must be an identifier"):
+        verify_package(renamed)
