@@ -118,14 +118,15 @@ def build(
     model = run_passes(source_model, resolved)
     progress(Step.RENDER)
     encoded = modelfile.encode(model)
+    sources = products.render(model, encoded, resolved, triple, target.name)
     dropped = dropped_between(source_model, model)
 
     with workspace(target) as folder, tempfile.TemporaryDirectory(prefix="policyc-") as temporary:
         work = Path(temporary)
-        product = products.make(model, encoded, resolved, triple, target.name, work)
+        progress(Step.COMPILE)
+        product = products.make(sources, work)
         files = product.files | {MODEL_FILE: bytes(encoded.data)}
         write_files(folder, files)
-        progress(Step.COMPILE)
         found = []
         for number, variant in enumerate(products.variants(product)):
             own = work / f"variant{number}"

@@ -100,11 +100,11 @@ def reduced(model: Model, options: BuildOptions) -> Model:
     return replace(model, outputs=outputs, policy=replace(model.policy, sampling=None))
 
 
-def make(
-    model: Model, encoded: EncodedModel, options: BuildOptions, triple: Triple | None, name: str, work: Path
-) -> Product:
+def render(
+    model: Model, encoded: EncodedModel, options: BuildOptions, triple: Triple | None, name: str
+) -> Sources | dict[str, str]:
     """
-    Makes what a target makes.
+    The sources of a product: what its target makes it of; for Numba they are the files themselves, by their names.
 
     Args:
         model: after all passes.
@@ -112,13 +112,23 @@ def make(
         options: with the registers that `resolve` found.
         triple: which it found.
         name: the product's name.
-        work: an empty folder for intermediate files.
     """
     if triple is None:
-        texts = codegen.render(model, encoded, options, name)
-        return Product({file: text.encode() for file, text in texts.items()}, None)
-    sources = sources_of(model, encoded, options, triple, name)
-    target = module_of(options.target)
+        return codegen.render(model, encoded, options, name)
+    return sources_of(model, encoded, options, triple, name)
+
+
+def make(sources: Sources | dict[str, str], work: Path) -> Product:
+    """
+    Makes what a target makes.
+
+    Args:
+        sources: from `render`.
+        work: an empty folder for intermediate files.
+    """
+    if isinstance(sources, dict):
+        return Product({file: text.encode() for file, text in sources.items()}, None)
+    target = module_of(sources.options.target)
     files = target.make(work, sources)
     facts = target.facts(work, sources) if hasattr(target, "facts") else {}
     return Product(files, sources, facts)

@@ -1,5 +1,5 @@
 """
-Compiles the kernels of a package to object files for other processors: a process of its own, started by `objects`.
+Compiles kernels to object files for other processors: a process of its own, started by `objects`.
 
 Numba translates the functions of `exports.py` to LLVM's representation and does not optimise it, since its passes know
 only the processor of this machine: NUMBA_OPT=0 and no vectoriser, set by whoever starts this. LLVM's own passes, with
@@ -10,34 +10,62 @@ internal and disappear, and the environment slots, `common` globals that not eve
 import gc
 import importlib.util
 import inspect
-import json
+import multiprocessing
+import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
 import llvmlite.binding as llvm
 import numba
-from numba.core import codegen, types
+from numba.core import codegen, typed_passes, types, untyped_passes
+from numba.core.compiler import CompilerBase, PassManager
 from numba.core.compiler_lock import global_compiler_lock
 
-from compiler.targets import narrow
+from compiler.targets import job, narrow
+from compiler.targets.job import Job
 
 PACKAGE = "kernels"
 """What the package is called here, wherever it lies."""
 
 
-def _make_no_machine_code() -> None:
+def _only_translate() -> None:
     """
-    Keeps Numba from compiling for this machine, which takes as long as all the rest: nothing here is ever executed.
+    Keeps Numba from optimising and from compiling for this machine, which takes as long as all the rest.
     """
     library: Any = codegen.JITCodeLibrary
+    library._optimize_functions = lambda self, module: None
+    library._optimize_final_module = lambda self: None
     library._finalize_specific = lambda self: None
     library.get_pointer_to_function = lambda self, name: 0
     engine: Any = codegen.JITCPUCodegen
     engine.set_env = lambda self, name, environment: None
+
+
+class _Translator(CompilerBase):
+    """
+    Numba's compiler with the passes that kernels need: they have no closures, generators, literals or exceptions.
+    """
+
+    def define_pipelines(self) -> list[PassManager]:
+        manager: Any = PassManager("kernels")
+        for step in (
+            untyped_passes.TranslateByteCode,
+            untyped_passes.FixupArgs,
+            untyped_passes.IRProcessing,
+            untyped_passes.ReconstructSSA,
+            typed_passes.NopythonTypeInference,
+            typed_passes.PreLowerStripPhis,
+            typed_passes.IRLegalization,
+            typed_passes.NativeLowering,
+            typed_passes.NoPythonBackend,
+        ):
+            manager.add_pass(step, step.__name__)
+        manager.finalize()
+        return [manager]
 
 
 _njit: Any = numba.njit
@@ -47,6 +75,7 @@ _SETTINGS = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
     "_nrt": False,
+    "pipeline_class": _Translator,
 }
 
 
@@ -69,21 +98,48 @@ def _for_any_number(dispatcher: Any) -> Any:
     return dispatcher
 
 
-def main(job: Path) -> None:
+def main(jobs: list[Job]) -> int:
     """
-    Does what a job, written by `objects`, asks for.
+    Does several jobs, at the same time; where processes can be forked, they share what it takes to start Numba.
     """
-    wanted = json.loads(job.read_text("utf-8"))
-    _make_no_machine_code()
+    if len(jobs) == 1:
+        perform(jobs[0])
+        return 0
+    _only_translate()
+    _start_numba()
+    context = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
+    processes = [context.Process(target=perform, args=(wanted,)) for wanted in jobs]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return max(abs(process.exitcode or 0) for process in processes)
+
+
+def perform(wanted: Job) -> None:
+    """
+    Does one job.
+    """
+    _only_translate()
     gc.disable()
-    translated = [translate(function) for function in _exported(Path(wanted["package"]), wanted["exports"])]
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    module = linked(translated, wanted)
-    Path(wanted["object"]).write_bytes(emit(module, wanted))
+    translated = [translate(function) for function in _exported(Path(wanted.package), wanted.exports)]
+    Path(wanted.object).write_bytes(emit(linked(translated, wanted), wanted))
 
 
-def _exported(folder: Path, names: list[str]) -> list[Callable[..., int]]:
+def _start_numba() -> None:
+    """
+    Translates something, for which Numba imports and registers what it does not at its own import.
+    """
+
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    _njit(**_SETTINGS)(add).compile((_types.int64, _types.int64))
+
+
+def _exported(folder: Path, names: Sequence[str]) -> list[Callable[..., int]]:
     module = _import(folder)
     return [getattr(module, name) for name in names]
 
@@ -123,13 +179,13 @@ _REARRANGING = r"kernels\d+transpose"
 """The functions that LLVM would make 2 KB of each for some per cent of a batch's time: they only move values."""
 
 
-def linked(translated: list[tuple[str, str, str, list[str]]], wanted: dict[str, Any]) -> Any:
+def linked(translated: list[tuple[str, str, str, list[str]]], wanted: Job) -> Any:
     """
     One module with a C function for each exported one, and everything else internal.
     """
     module = llvm.parse_assembly("")
     for name, text, mangled, arguments in translated:
-        wrapper = _wrapper(f"{wanted['prefix']}__{name}{wanted['suffix']}", mangled, arguments)
+        wrapper = _wrapper(f"{wanted.prefix}__{name}{wanted.suffix}", mangled, arguments)
         module.link_in(llvm.parse_assembly(_adapted(text + wrapper, wanted)))
     for function in module.functions:
         if function.is_declaration:
@@ -137,7 +193,7 @@ def linked(translated: list[tuple[str, str, str, list[str]]], wanted: dict[str, 
         if re.search(_REARRANGING, function.name):
             function.add_function_attribute("noinline")
             function.add_function_attribute("optsize")
-        if function.name.startswith(f"{wanted['prefix']}__"):
+        if function.name.startswith(f"{wanted.prefix}__"):
             function.visibility = "hidden"
         else:
             function.linkage = "internal"
@@ -160,39 +216,48 @@ define i64 @"{name}"({taken}) {{
 """
 
 
-def _adapted(text: str, wanted: dict[str, Any]) -> str:
+def _adapted(text: str, wanted: Job) -> str:
     """
     What this machine's Numba wrote, without what other machines lack.
     """
     text = re.sub(r"^(target triple|target datalayout) = .*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"= common (local_unnamed_addr )?global ptr null", "= internal global ptr null", text)
-    if not wanted["fma"]:  # a product that is rounded before the sum, where the other would be a call of libm
+    if not wanted.fma:  # a product that is rounded before the sum, where the other would be a call of libm
         text = text.replace("@llvm.fma.", "@llvm.fmuladd.")
-    if wanted["freestanding"]:  # no call of memset in the place of a loop
+    if wanted.freestanding:  # no call of memset in the place of a loop
         text = re.sub(r"^(define .*) \{$", r'\1 "no-builtins" {', text, flags=re.MULTILINE)
-    return narrow.convert(text) if wanted["narrow"] else text
+    return narrow.convert(text) if wanted.narrow else text
 
 
-def emit(module: Any, wanted: dict[str, Any]) -> bytes:
+def emit(module: Any, wanted: Job) -> bytes:
     """
     The object file.
     """
-    target = llvm.Target.from_triple(wanted["triple"])
-    machine = target.create_target_machine(
-        cpu=wanted["cpu"], features=wanted["features"], opt=3, reloc=wanted["relocation"], codemodel="default"
+    machine = llvm.Target.from_triple(wanted.triple).create_target_machine(
+        cpu=wanted.cpu,
+        features=wanted.features,
+        opt=3,
+        reloc="static" if wanted.freestanding else "pic",
+        codemodel="default",
     )
-    module.triple, module.data_layout = wanted["triple"], str(machine.target_data)
+    module.triple, module.data_layout = wanted.triple, str(machine.target_data)
+    # What must be inlined goes first: LLVM would otherwise weigh the calls of it when it decides about the callers.
+    _run_passes(module, machine, llvm.create_pipeline_tuning_options(speed_level=0))
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
     # Kernels put into registers themselves what belongs there; but they convert pixels one by one.
     tuning.loop_vectorization = any("_bytes" in function.name for function in module.functions)
-    passes = llvm.create_pass_builder(machine, tuning)
-    passes.getModulePassManager().run(module, passes)
-    if wanted["narrow"]:
+    _run_passes(module, machine, tuning)
+    if wanted.narrow:
         module = llvm.parse_assembly(narrow.count(str(module)))
     module.verify()
     data: bytes = machine.emit_object(module)
     return data
 
 
+def _run_passes(module: Any, machine: Any, tuning: Any) -> None:
+    builder = llvm.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(module, builder)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(main(job.read(Path(sys.argv[1]))))

@@ -2,7 +2,6 @@
 The kernels of a model as object files, one for each level of a triple.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from compiler.errors import BuildError
+from compiler.targets.job import Job, write
 from compiler.targets.machines import Level, Triple
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,45 +37,37 @@ def translate(
     Raises:
         BuildError: a translation failed.
     """
-    started = [_start(folder, sources[level.suffix], prefix, exports, triple, level) for level in triple.levels]
-    outcomes = [(path, process.communicate()[1], process.returncode) for path, process in started]
-    for _, said, status in outcomes:
-        if status:
-            last = said.decode("utf-8", "replace").strip().splitlines()[-8:]
-            raise BuildError(triple.name, "\n  ".join(["the kernels can't be translated:", *last]))
-    return [path for path, _, _ in outcomes]
+    jobs = [_job(folder, sources[level.suffix], prefix, exports, triple, level) for level in triple.levels]
+    written = folder / "jobs.json"
+    write(written, jobs)
+    places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    variables = {**os.environ, **UNOPTIMISED, "PYTHONPATH": os.pathsep.join(places)}
+    # -P: nothing is imported from the working directory, where a stranger's files may lie.
+    command = [sys.executable, "-P", "-m", "compiler.targets.lower", str(written)]
+    done = subprocess.run(command, env=variables, capture_output=True, check=False)
+    if done.returncode:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-8:]
+        raise BuildError(triple.name, "\n  ".join(["the kernels can't be translated:", *last]))
+    return [Path(job.object) for job in jobs]
 
 
-def _start(
+def _job(
     folder: Path, files: Mapping[str, str], prefix: str, exports: Sequence[str], triple: Triple, level: Level
-) -> tuple[Path, "subprocess.Popen[bytes]"]:
+) -> Job:
     package = folder / f"kernels{level.suffix}"
     package.mkdir()
     for name, text in files.items():
         (package / name).write_text(text, "utf-8")
-    target = folder / f"{prefix}_kernels{level.suffix}.o"
-    job = folder / f"job{level.suffix}.json"
-    job.write_text(
-        json.dumps(
-            {
-                "package": str(package),
-                "exports": list(exports),
-                "prefix": prefix,
-                "suffix": level.suffix,
-                "object": str(target),
-                "triple": triple.llvm,
-                "cpu": level.cpu,
-                "features": level.features,
-                "fma": level.fma,
-                "freestanding": triple.freestanding,
-                "narrow": triple.narrow,
-                "relocation": "static" if triple.freestanding else "pic",
-            }
-        ),
-        "utf-8",
+    return Job(
+        package=str(package),
+        exports=tuple(exports),
+        prefix=prefix,
+        suffix=level.suffix,
+        object=str(folder / f"{prefix}_kernels{level.suffix}.o"),
+        triple=triple.llvm,
+        cpu=level.cpu,
+        features=level.features,
+        fma=level.fma,
+        freestanding=triple.freestanding,
+        narrow=triple.narrow,
     )
-    places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    variables = {**os.environ, **UNOPTIMISED, "PYTHONPATH": os.pathsep.join(places)}
-    # -P: nothing is imported from the working directory, where a stranger's files may lie.
-    command = [sys.executable, "-P", "-m", "compiler.targets.lower", str(job)]
-    return target, subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)

@@ -108,7 +108,7 @@ def make(folder: Path, source: Model | Path, **choices: Any) -> Made:
     work, out = folder / "work", folder / "out"
     work.mkdir(parents=True)
     out.mkdir()
-    product = products.make(model, modelfile.encode(model), options, triple, NAME, work)
+    product = products.make(products.render(model, modelfile.encode(model), options, triple, NAME), work)
     write_files(out, product.files)
     made = Made(work, out, product, read, model, options)
     made.path.chmod(0o755)

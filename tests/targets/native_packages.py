@@ -63,7 +63,9 @@ def make(folder: Path, model: Model, **choices: Any) -> tuple[Model, BuildOption
     compiled = run_passes(model, options)
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as work:
-        product = products.make(compiled, modelfile.encode(compiled), options, triple, folder.name, Path(work))
+        product = products.make(
+            products.render(compiled, modelfile.encode(compiled), options, triple, folder.name), Path(work)
+        )
     write_files(folder, product.files)
     return compiled, options
 

@@ -93,7 +93,7 @@ def make(model: Model, name: str, **choices: Any) -> Made:
     source = products.reduced(model, options)
     passed = run_passes(source, options)
     with tempfile.TemporaryDirectory() as work:
-        product = products.make(passed, modelfile.encode(passed), options, triple, name, Path(work))
+        product = products.make(products.render(passed, modelfile.encode(passed), options, triple, name), Path(work))
     assert product.sources is not None
     return Made(name, source, passed, options, product.sources, product.files)
 
