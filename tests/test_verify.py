@@ -266,8 +266,7 @@ def test_tampered_weights_are_found_in_compiled_kernels(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("discrete", [True, False])
-@pytest.mark.parametrize("nonfinite", ["raise", "propagate"])
+@pytest.mark.parametrize(("discrete", "nonfinite"), [(True, "raise"), (False, "propagate")])
 def test_compiled_kernels_are_right(tmp_path, discrete, nonfinite):
     found = compiler.build(stand_in.policy(discrete=discrete), out=tmp_path, nonfinite=nonfinite)
     assert found.report.verification.score_error < SCORE_RELATIVE

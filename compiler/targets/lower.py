@@ -22,8 +22,9 @@ from typing import Any, cast
 import llvmlite.binding as llvm
 import numba
 from numba.core import codegen, typed_passes, types, untyped_passes
-from numba.core.compiler import CompilerBase, PassManager
+from numba.core.compiler import CompilerBase
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import PassManager
 
 from compiler.targets import job, narrow
 from compiler.targets.job import Job
@@ -51,7 +52,8 @@ class _Translator(CompilerBase):
     """
 
     def define_pipelines(self) -> list[PassManager]:
-        manager: Any = PassManager("kernels")
+        make: Any = PassManager
+        manager = make("kernels")
         for step in (
             untyped_passes.TranslateByteCode,
             untyped_passes.FixupArgs,
@@ -107,13 +109,13 @@ def main(jobs: list[Job]) -> int:
         return 0
     _only_translate()
     _start_numba()
-    context = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
+    context: Any = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
     processes = [context.Process(target=perform, args=(wanted,)) for wanted in jobs]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    return max(abs(process.exitcode or 0) for process in processes)
+    return 1 if any(process.exitcode for process in processes) else 0
 
 
 def perform(wanted: Job) -> None:

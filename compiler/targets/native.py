@@ -29,7 +29,8 @@ LINUX = (
     "-Wl,-z,now",
 )
 MACOS = ("-shared", "-Wl,-undefined,dynamic_lookup", "-Wl,-dead_strip")
-WINDOWS = ("-shared", "-Wl,--gc-sections")
+# Without an entry there is nothing of C's runtime in it, whose parts take a minute to compile.
+WINDOWS = ("-shared", "-nostdlib", "-Wl,--no-entry", "-Wl,-Brepro", "-Wl,--gc-sections", "-lcompiler_rt")
 # Some systems have no table of calls to leave out.
 SMALL = ("-Os", "-fno-plt", "-Wno-unused-command-line-argument")
 ARCHITECTURES = {"x86_64": "i386:x86-64", "aarch64": "arm64"}

@@ -14,6 +14,7 @@ from compiler.options import LANES, BuildOptions
 from compiler.pipeline import run_passes
 from tests.images import ImageGraph, Layer, image_model, image_policy
 from tests.models import predictor
+from tests.thorough import THOROUGH, chosen
 
 FEW = (
     [Layer(33, (3, 3), (2, 2), (1, 1)), Layer(7, (2, 2), (1, 2), activation="leaky_relu")],
@@ -91,7 +92,9 @@ def from_poison(module: Any, image: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("lanes", LANES)
-@pytest.mark.parametrize("seed", [None, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
+@pytest.mark.parametrize(
+    "seed", [None, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8 if THOROUGH else 4))]
+)
 def test_every_layer_in_plain_python(seed, lanes, tmp_path):
     chains = [*FEW] if seed is None else random_layers(np.random.default_rng([seed, lanes]), 4)
     source = branches(chains, lanes)
@@ -103,7 +106,9 @@ def test_every_layer_in_plain_python(seed, lanes, tmp_path):
     assert "conv2d" not in seen
 
 
-@pytest.mark.parametrize("lanes", [16, *(pytest.param(lanes, marks=pytest.mark.slow) for lanes in (1, 4, 8))])
+@pytest.mark.parametrize(
+    "lanes", [16, *(pytest.param(lanes, marks=pytest.mark.slow) for lanes in chosen((1, 4, 8), 4))]
+)
 def test_compiled_for_one_image_and_for_many(lanes, tmp_path):
     source = branches([*FEW], lanes)
     model = run_passes(source, BuildOptions(lanes=lanes))

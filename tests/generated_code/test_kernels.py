@@ -21,6 +21,7 @@ from compiler.ops.reference import evaluate
 from compiler.options import LANES, BuildOptions
 from compiler.pipeline import run_passes
 from tests.models import observations, policy, predictor, sources, write
+from tests.thorough import chosen
 
 Activation = Any
 
@@ -75,7 +76,7 @@ def built(folder, source: Model, **choices) -> Iterator[Built]:
         yield Built(module, source, run_passes(source, options), options.lanes)
 
 
-@pytest.fixture(scope="module", params=LANES)
+@pytest.fixture(scope="module", params=chosen(LANES, 1, 16))
 def mixed(request, tmp_path_factory) -> Iterator[Built]:
     quarter = LANES.index(request.param)
     source = mixture(MIXED[6 * quarter : 6 * quarter + 6], 7, **HEADS[request.param])

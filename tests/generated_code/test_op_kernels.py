@@ -10,6 +10,7 @@ import pytest
 from compiler.ir import Attribute, DType
 from compiler.options import LANES
 from tests.generated_code.harness import Array, Case, Kernels, kernels, right
+from tests.thorough import chosen
 
 FLOAT, DOUBLE, INDEX, BIT = DType.FLOAT32, DType.FLOAT64, DType.INT64, DType.BOOL
 WIDTHS = (1, 3, 16, 33)
@@ -78,21 +79,15 @@ def inputs_of(case: Case, rng: np.random.Generator, batch: int) -> list[Array]:
     return found
 
 
-@pytest.fixture(scope="module", params=LANES)
-def lanes(request) -> int:
-    return request.param
+WAYS = [("plain", lanes) for lanes in LANES] + [("compiled", lanes) for lanes in chosen(LANES, 4, 16)]
 
 
-@pytest.fixture(scope="module")
-def plain(lanes, tmp_path_factory) -> Iterator[Kernels]:
-    with kernels(CASES, lanes, tmp_path_factory.mktemp("ops"), f"plain_ops_{lanes}", plain=True) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def compiled(lanes, tmp_path_factory) -> Iterator[Kernels]:
-    with kernels(CASES, lanes, tmp_path_factory.mktemp("ops"), f"compiled_ops_{lanes}") as found:
-        yield found
+@pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]}-{way[1]}")
+def found(request, tmp_path_factory) -> Iterator[Kernels]:
+    way, lanes = request.param
+    folder = tmp_path_factory.mktemp("ops")
+    with kernels(CASES, lanes, folder, f"{way}_ops_{lanes}", plain=way == "plain") as made:
+        yield made
 
 
 def check(case: Case, found: Array, expected: Array) -> None:
@@ -116,19 +111,15 @@ def check_all(found: Kernels, inputs: list[list[Array]]) -> None:
         check(case, result, answer)
 
 
-@pytest.mark.parametrize("way", ["plain", "compiled"])
-def test_every_op_against_the_reference(way, lanes, request):
-    found = request.getfixturevalue(way)
+def test_every_op_against_the_reference(found):
     for seed in range(3):
-        rng = np.random.default_rng([seed, lanes])
-        check_all(found, [inputs_of(case, rng, lanes) for case in CASES])
+        rng = np.random.default_rng([seed, found.lanes])
+        check_all(found, [inputs_of(case, rng, found.lanes) for case in CASES])
 
 
-@pytest.mark.parametrize("way", ["plain", "compiled"])
-def test_what_is_not_finite(way, lanes, request):
-    found = request.getfixturevalue(way)
-    rng = np.random.default_rng(lanes)
-    inputs = [inputs_of(case, rng, lanes) for case in CASES]
+def test_what_is_not_finite(found):
+    rng = np.random.default_rng(found.lanes)
+    inputs = [inputs_of(case, rng, found.lanes) for case in CASES]
     for case, arrays in zip(CASES, inputs, strict=True):
         if case.op in ("softmax", "log_softmax", "quantile_mean"):
             continue  # NaN for the whole choice or mean, which is tested with policies; infinities overflow
@@ -139,12 +130,10 @@ def test_what_is_not_finite(way, lanes, request):
     check_all(found, inputs)
 
 
-@pytest.mark.parametrize("way", ["plain", "compiled"])
-def test_indices_that_are_none_touch_nothing_else(way, lanes, request):
-    found = request.getfixturevalue(way)
-    rng = np.random.default_rng(lanes)
+def test_indices_that_are_none_touch_nothing_else(found):
+    rng = np.random.default_rng(found.lanes)
     for value in (np.nan, -1, 1e30, -1e30, np.inf, 16777216, 2.0**31, 2.0**63):
-        inputs = [inputs_of(case, rng, lanes) for case in CASES]
+        inputs = [inputs_of(case, rng, found.lanes) for case in CASES]
         for case, arrays in zip(CASES, inputs, strict=True):
             if case.op in ("lookup", "one_hot"):
                 arrays[0] = np.full(arrays[0].shape, value)

@@ -15,7 +15,7 @@ from compiler.targets import c, toolchain
 from tests import policies
 from tests.targets import libraries
 from tests.targets.libraries import KINDS, built
-from tests.targets.thorough import THOROUGH, chosen
+from tests.thorough import THOROUGH, chosen
 
 FUNCTIONS = {f"agent_{name}" for name in c.INTERFACE}
 LINUX = ("x86_64-linux-gnu", "x86_64-linux-musl", "aarch64-linux-gnu", "armv7-linux-gnueabihf", "riscv64-linux-gnu")

@@ -14,7 +14,7 @@ from tests.golden.expected import given_for
 from tests.golden.predictors import check_answers, check_batch, check_singles
 from tests.targets import libraries
 from tests.targets.libraries import built, faced, levels
-from tests.targets.thorough import chosen
+from tests.thorough import chosen
 
 OK, NOT_FINITE, OVERFLOW, OUT_OF_RANGE = 0, -2, -3, -4
 GOLDENS = (

@@ -13,7 +13,7 @@ import pytest
 from compiler.codegen.native import C_TYPES, NativeView
 from tests.targets import libraries
 from tests.targets.libraries import KINDS, Made, built, levels, need, run
-from tests.targets.thorough import chosen
+from tests.thorough import chosen
 
 HERE = Path(__file__).parent
 LARGEST_BYTE = 255

@@ -15,7 +15,7 @@ from tests import policies
 from tests.targets import replay
 from tests.targets.goldens import golden, policy_of, program_named
 from tests.targets.replay import Policy
-from tests.targets.thorough import chosen
+from tests.thorough import chosen
 
 pytestmark = pytest.mark.slow
 

@@ -26,7 +26,7 @@ from tests.golden.agents import make, save
 from tests.golden.predictors import check_answers
 from tests.targets import executables
 from tests.targets.executables import KINDS, NAME, built, faced
-from tests.targets.thorough import chosen
+from tests.thorough import chosen
 
 GOLDENS = ("ppo_dict", "recurrent_two_layers")
 EMULATED = {"aarch64-linux-musl": "dict"}

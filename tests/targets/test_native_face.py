@@ -19,7 +19,7 @@ from tests.generated_code.test_every_input import question
 from tests.generated_code.test_face import FORMS, REAL, REFUSED
 from tests.models import observations
 from tests.targets.native_packages import KINDS, Pair, pairs
-from tests.targets.thorough import chosen
+from tests.thorough import chosen
 
 TESTED = chosen(KINDS, "discrete", "box", "dict", "masked", "recurrent", "squashed")
 PLAIN = [name for name in TESTED if name not in ("recurrent",)]

@@ -14,9 +14,9 @@ from compiler.options import BuildOptions
 from compiler.products import resolve
 from compiler.targets import machines
 from compiler.verify import Predictor, verify
-from tests.targets.thorough import chosen
 from tests.targets.wasm_files import KINDS, ROOT, in_chromium, in_node, made, make, placed
 from tests.targets.wasm_questions import Questions
+from tests.thorough import chosen
 
 TESTED = chosen(KINDS, "cartpole", "pendulum", "dict", "keys", "recurrent")
 ENGINES = pytest.mark.parametrize("simd", [False, True], ids=["scalar", "simd"])
