@@ -312,6 +312,8 @@ class Model:
     origin: Origin
     states: tuple[State, ...] = ()
     policy: Policy | None = None
+    batched: bool = True
+    """Whether callers may give several observations at once, in a dimension in front of all others."""
 
     def output(self, role: str) -> Output | None:
         """
@@ -365,7 +367,7 @@ class Model:
 
 
 def _lines(model: Model) -> Iterator[str]:
-    yield f"model {model.name!a}"
+    yield f"model {model.name!a}" + ("" if model.batched else ", one observation at a time")
     if model.policy is not None:
         yield f"  policy {model.policy.kind!a}"
         yield f"  observation {_space_text(model.policy.observation_space)}"

@@ -84,6 +84,9 @@ struct Model {
 
   padding @12 :Data;
   # Zeros before the blob, less than 64 bytes, that bring it to its alignment; null if none are needed.
+
+  unbatched @13 :Bool;
+  # Whether callers give one observation, in exactly the shapes of the inputs without "batch", and never several at once.
 }
 
 enum DType {

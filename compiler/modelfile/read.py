@@ -73,6 +73,7 @@ class Reader(Bounded):
             states=tuple(self._state(entry) for entry in self._walk(root.states)),
             policy=self._policy(root.policy) if root._has("policy") else None,
             origin=origin,
+            batched=not root.unbatched,
         )
 
     def check_coverage(self) -> None:

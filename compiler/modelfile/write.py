@@ -83,6 +83,7 @@ class Writer(Bounded):
             entry.input = self._index[state.input]
             entry.output = self._index[state.output]
             entry.initial = self._index[state.initial]
+        root.unbatched = not model.batched
         if model.policy is not None:
             self._policy(root.init("policy"), model.policy)
 

@@ -34,7 +34,7 @@ class GraphBuilder:
 
     def add(self, op: str, inputs: list[str], name: str, **attributes: Attribute) -> str:
         """
-        Adds a node; attributes that are not given have the row's defaults.
+        Adds a node with one result; attributes that are not given have the row's defaults.
 
         Returns:
             The name of the result's tensor, which is the node's name, made unique.
@@ -42,12 +42,19 @@ class GraphBuilder:
         Raises:
             UnsupportedError: if the op cannot take these inputs or attributes.
         """
+        (result,) = self.add_all(op, inputs, name, **attributes)
+        return result
+
+    def add_all(self, op: str, inputs: list[str], name: str, **attributes: Attribute) -> tuple[str, ...]:
+        """
+        Adds a node with several results; returns the names of their tensors.
+        """
         row = OPS[op]
         complete = row.complete(attributes)
-        (kind,) = row.infer([self.tensors[key] for key in inputs], complete)
-        result = self._declare(Tensor(self._unused(name), kind.dtype, kind.shape))
-        self.nodes.append(Node(op, name, tuple(inputs), (result,), complete))
-        return result
+        kinds = row.infer([self.tensors[key] for key in inputs], complete)
+        results = tuple(self._declare(Tensor(self._unused(name), kind.dtype, kind.shape)) for kind in kinds)
+        self.nodes.append(Node(op, name, tuple(inputs), results, complete))
+        return results
 
     def _declare(self, tensor: Tensor) -> str:
         if tensor.name in self.tensors:

@@ -33,4 +33,5 @@ def activate(x: Array, activation: str, parameters: Attributes) -> Array:
     """
     The reference of the activation of a fused op, which may be none.
     """
-    return _ACTIVATIONS[activation].reference(x, **parameters) if activation else x
+    result: Array = _ACTIVATIONS[activation].reference(x, **parameters) if activation else x
+    return result

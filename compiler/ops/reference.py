@@ -28,7 +28,8 @@ def evaluate(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
         values |= {name: _wide(inputs[name]) for name in given}
         for node in model.nodes:
             arguments = [values[name] for name in node.inputs]
-            (values[node.outputs[0]],) = [OPS[node.op].reference(*arguments, **node.attributes)]
+            results = OPS[node.op].evaluate(arguments, node.attributes)
+            values |= dict(zip(node.outputs, results, strict=True))
     return values
 
 

@@ -41,10 +41,13 @@ class Op:
     name: str
     summary: str
     """One line for the generated table of supported ops; gives PyTorch's name for it."""
-    result: Callable[[Sequence[Tensor], Attributes], TensorType]
-    """The shape rule: the type of the result; refuses with `refuse` what the op cannot take."""
-    reference: Callable[..., Array]
-    """`reference(*inputs, **attributes)` in float64: the definition of the op that predictors are compared with."""
+    result: Callable[[Sequence[Tensor], Attributes], TensorType | list[TensorType]]
+    """The shape rule: the type of the result, or of each of several; refuses with `refuse` what the op cannot take."""
+    reference: Callable[..., Any]
+    """
+    `reference(*inputs, **attributes)` in float64: the definition of the op that predictors are compared with; a tuple
+    where there are several results.
+    """
     arity: int | None = 1
     """How many inputs it takes; None: one or more."""
     attributes: Mapping[str, Attribute | type] = field(default_factory=dict)
@@ -68,7 +71,15 @@ class Op:
         if not inputs or (self.arity is not None and len(inputs) != self.arity):
             refuse(self.name, f"takes {self.arity or 'one or more'} inputs, found {len(inputs)}")
         self.check_attributes(attributes)
-        return [self.result(inputs, attributes)]
+        found = self.result(inputs, attributes)
+        return found if isinstance(found, list) else [found]
+
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        """
+        The reference of all results.
+        """
+        found: Any = self.reference(*inputs, **attributes)
+        return found if isinstance(found, tuple) else (found,)
 
     def check_attributes(self, attributes: Attributes) -> None:
         """

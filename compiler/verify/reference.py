@@ -169,7 +169,7 @@ def _magnitudes(model: Model, node: Node, values: dict[str, Array]) -> Iterator[
         return
     attributes = {**node.attributes, "activation": ""} if "activation" in node.attributes else node.attributes
     with np.errstate(all="ignore"):
-        yield op.reference(*(np.abs(values[name]) for name in node.inputs), **attributes)
+        yield from op.evaluate([np.abs(values[name]) for name in node.inputs], attributes)
 
 
 def _perturbed_model(model: Model, rng: np.random.Generator, sign: int) -> Model:
