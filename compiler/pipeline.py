@@ -35,6 +35,7 @@ from compiler.targets.machines import Triple
 from compiler.verify import Predictor, verify, worst
 from compiler.verify.asking import single_of
 from compiler.verify.cases import finite_cases
+from compiler.verify.general import random_inputs
 
 READ = "read"
 MEASUREMENTS = 7
@@ -228,14 +229,22 @@ def nanoseconds_per_call(predictor: Predictor, model: Model) -> float:
     """
     How long `act` takes for one observation, of a recurrent policy `Episode.act`: the median of several runs.
     """
+    if model.policy is None:
+        inputs = [array[0] for array in random_inputs(model, 1)]
+        return _median_nanoseconds(lambda: cast(Any, predictor).predict(*inputs))
     question = single_of(model, finite_cases(model, 1, seed=0), 0)
-    observation, masks, calls = question.observation, question.masks, 1
+    observation, masks = question.observation, question.masks
     act = cast(Any, predictor).Episode().act if model.states else predictor.act
+    return _median_nanoseconds(lambda: act(observation, **masks)) if masks else _median_nanoseconds(act, observation)
+
+
+def _median_nanoseconds(call: Callable[..., Any], *arguments: Any) -> float:
+    calls = 1
     runs: list[float] = []
     while len(runs) < MEASUREMENTS:
         start = time.perf_counter_ns()
         for _ in range(calls):
-            act(observation, **masks)
+            call(*arguments)
         elapsed = time.perf_counter_ns() - start
         if elapsed < SHORTEST_RUN:
             calls = calls * 2

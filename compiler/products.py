@@ -115,6 +115,8 @@ def render(
     """
     if triple is None:
         return codegen.render(model, encoded, options, name)
+    if model.policy is None:
+        raise BuildError("options", f"the target {options.target} takes policies; this model is none: --target numba")
     return sources_of(model, encoded, options, triple, name)
 
 

@@ -156,11 +156,12 @@ def verification_line(found: Verification) -> str:
     """
     What was compared, and how near it was.
     """
-    parts = [
-        f"verified: {found.observations:,} observations, each alone and in batches",
-        f"worst error of an action {_error(found.action_error)} of its range",
-        f"of a score {_error(found.score_error)} of the largest",
-    ]
+    parts = [f"verified: {found.observations:,} observations, each alone and in batches"]
+    if found.policy:
+        parts.append(f"worst error of an action {_error(found.action_error)} of its range")
+        parts.append(f"of a score {_error(found.score_error)} of the largest")
+    else:
+        parts.append(f"worst error of an output {_error(found.score_error)} of its largest value")
     for count, text in (
         (found.near_ties, "near ties decided otherwise"),
         (found.ill_conditioned, "ill-conditioned, compared more loosely"),
@@ -216,7 +217,11 @@ def _memory_line(needs: Mapping[str, Any]) -> str:
 
 def _figures_line(report: Report) -> str:
     speed = report.nanoseconds_per_call
-    called = [f"speed: {speed:,.0f} ns per call of act"] if speed is not None else []
+    called = (
+        [f"speed: {speed:,.0f} ns per call of {'act' if report.verification.policy else 'predict'}"]
+        if speed is not None
+        else []
+    )
     return "; ".join([*called, f"built in {report.seconds:.1f} s", f"the model file has {report.bytes:,} bytes"])
 
 

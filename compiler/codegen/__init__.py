@@ -5,7 +5,7 @@ From a model to the sources of its predictor: names, places and shapes are decid
 import ast
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -15,6 +15,7 @@ import jinja2
 from compiler.codegen.c_source import wrapped
 from compiler.codegen.calls import ARRANGING
 from compiler.codegen.expressions import activated, plus, steps, times
+from compiler.codegen.general import GeneralView, general_view
 from compiler.codegen.inputs import KINDS, input_names
 from compiler.codegen.interface import interface_of
 from compiler.codegen.kernels import function_names, layer_view, template_name
@@ -22,7 +23,7 @@ from compiler.codegen.naming import kernel_names
 from compiler.codegen.native import NativeView
 from compiler.codegen.predictor import PredictorView, predictor_view
 from compiler.codegen.source import define, import_order, importing
-from compiler.ir import Model
+from compiler.ir import Model, Node
 from compiler.modelfile import EncodedModel
 from compiler.options import BuildOptions
 from compiler.resources import resource
@@ -56,7 +57,7 @@ def render(model: Model, encoded: EncodedModel, options: BuildOptions, name: str
     The sources of a predictor.
 
     Args:
-        model: a policy after all passes.
+        model: after all passes.
         encoded: its model file, which the sources read at the offsets given there.
         options: how to build.
         name: the package's name, an identifier.
@@ -67,9 +68,30 @@ def render(model: Model, encoded: EncodedModel, options: BuildOptions, name: str
     Raises:
         UnsupportedError: if the model is not something that a predictor can be made of.
     """
+    if model.policy is None:
+        return _render_general(model, encoded, options, name)
     view = _view(model, encoded, options, name, options.lanes)
     files = [*PACKAGE, *([EXTRAS] if view.extra_results else []), *([SAMPLING] if view.sampling else [])]
     return {file: _file(file, view, _settings(view)) for file in files}
+
+
+GENERAL = ("__init__.py", "predictor.py", "kernels.py", "entries.py", "simd.py", "lowering.py", "jit.py")
+"""The files of a package whose model is no policy."""
+ALIKE = ("simd.py", "lowering.py", "jit.py")
+"""Those of them that all packages have."""
+
+
+def _render_general(model: Model, encoded: EncodedModel, options: BuildOptions, name: str) -> dict[str, str]:
+    """
+    The sources of a predictor that is no policy's.
+    """
+    nodes = [node for node in model.nodes if node.op not in ARRANGING]
+    names = kernel_names([node.name for node in nodes], _reserved())
+    functions = {node.outputs[0]: name for node, name in zip(nodes, names, strict=True)}
+    digest = hashlib.sha256(encoded.data).hexdigest()
+    view = general_view(model, encoded, digest, options, name, functions)
+    _add_layers(view, model, nodes, functions)
+    return {file: _file(file, view, {}) for file in GENERAL}
 
 
 TRANSLATED = (KERNELS, EXPORTS, "simd.py", "lowering.py")
@@ -152,15 +174,24 @@ def _view(model: Model, encoded: EncodedModel, options: BuildOptions, name: str,
     functions = {node.outputs[0]: name for node, name in zip(nodes, names, strict=True)}
     digest = hashlib.sha256(encoded.data).hexdigest()
     view = predictor_view(model, encoded, digest, options, lanes, name, functions)
-    for node in nodes:
-        layer = layer_view(model, node, functions[node.outputs[0]], lanes)
-        template = _environment().get_template(template_name(node))
-        view.layers.append(template.render(layer=layer, lanes=lanes).strip())
-    view.functions.extend(_functions("\n".join(view.layers)))
+    _add_layers(view, model, nodes, functions)
     return view
 
 
-def _file(file: str, view: PredictorView, settings: Mapping[str, Any]) -> str:
+def _add_layers(
+    view: PredictorView | GeneralView, model: Model, nodes: Sequence[Node], functions: Mapping[str, str]
+) -> None:
+    """
+    Writes the kernels, and the functions of vectors that they call.
+    """
+    for node in nodes:
+        layer = layer_view(model, node, functions[node.outputs[0]], view.lanes)
+        template = _environment().get_template(template_name(node))
+        view.layers.append(template.render(layer=layer, lanes=view.lanes).strip())
+    view.functions.extend(_functions("\n".join(view.layers)))
+
+
+def _file(file: str, view: PredictorView | GeneralView, settings: Mapping[str, Any]) -> str:
     text = _render(file, view, settings)
     if file not in NAMING:
         return text
@@ -172,8 +203,10 @@ def _file(file: str, view: PredictorView, settings: Mapping[str, Any]) -> str:
     return _render(file, replace(view, named=frozenset(used), words=words, kernels_named=known), settings)
 
 
-def _render(file: str, view: PredictorView, settings: Mapping[str, Any]) -> str:
+def _render(file: str, view: PredictorView | GeneralView, settings: Mapping[str, Any]) -> str:
     folder = "native" if file in (EXPORTS, STUB) else "predictor"
+    if isinstance(view, GeneralView) and file not in ALIKE:
+        folder = "general"
     template = _environment().get_template(f"{folder}/{file}.jinja")
     return template.render(predictor=view, lanes=view.lanes, **settings).strip() + "\n"
 

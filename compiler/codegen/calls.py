@@ -12,7 +12,7 @@ from compiler.codegen.source import call
 from compiler.ir import Model, Node
 from compiler.modelfile import EncodedModel
 
-ARRANGING = ("flatten",)
+ARRANGING = ("flatten", "reshape")
 """Ops that have no kernel: their result stands where their input stands."""
 
 

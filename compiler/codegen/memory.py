@@ -105,15 +105,15 @@ def _place(model: Model, lanes: int, names: Iterable[str]) -> tuple[dict[str, Sl
         if node.op == "flatten" and node.inputs[0] in slots:
             slots[result] = slots[node.inputs[0]]
             continue
-        reserve(result, _written(model, node))
+        reserve(result, written(model, node, result))
     return slots, top
 
 
-def _written(model: Model, node: Node) -> int:
+def written(model: Model, node: Node, result: str) -> int:
     """
     How far a kernel writes: a layer gives all outputs that its weights, and so its bias, are padded to.
     """
-    count = model.tensors[node.outputs[0]].elements
+    count = model.tensors[result].elements
     if node.op == "dense":
         return model.tensors[node.inputs[2]].elements
     if node.op == "convolution":  # the padding of each pixel but the last lies where the next pixel will be written

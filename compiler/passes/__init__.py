@@ -15,12 +15,16 @@ from compiler.passes.convert_bounds import convert_bounds
 from compiler.passes.drop_unused import drop_unused
 from compiler.passes.fold_batch_norms import fold_batch_norms
 from compiler.passes.fold_divisor import fold_divisor
+from compiler.passes.fold_scales import fold_scales
 from compiler.passes.fuse_activations import fuse_activations
 from compiler.passes.keep_action import keep_action
 from compiler.passes.look_up_one_hots import look_up_one_hots
+from compiler.passes.lower_layers import lower_layers
 from compiler.passes.merge_masks import merge_masks
+from compiler.passes.narrow_constants import narrow_constants
 from compiler.passes.pack_convolutions import pack_convolutions
 from compiler.passes.pack_dense import pack_dense
+from compiler.passes.sink_reshapes import sink_reshapes
 
 Pass: TypeAlias = Callable[[Model, BuildOptions], Model]
 
@@ -30,6 +34,9 @@ PIPELINE: tuple[Pass, ...] = (
     merge_masks,
     average_quantiles,
     fold_batch_norms,
+    fold_scales,
+    lower_layers,
+    sink_reshapes,
     look_up_one_hots,
     drop_unused,
     convert_bounds,
@@ -37,6 +44,7 @@ PIPELINE: tuple[Pass, ...] = (
     pack_convolutions,
     pack_dense,
     fuse_activations,
+    narrow_constants,
 )
 """The passes of every build, in order."""
 

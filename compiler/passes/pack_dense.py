@@ -43,7 +43,9 @@ def _pack(node: Node, constants: Constants, lanes: int) -> Node:
         return node
     weight, bias = _matrix(node, constants)
     outputs, inputs = weight.shape
-    layout = _layout(inputs, outputs, lanes)
+    # Of other models' values, what stands behind the last is not zero: a kernel must not read it.
+    whole = constants.model.policy is not None or inputs % lanes == 0
+    layout = _layout(inputs, outputs, lanes) if whole else COLUMNS
     packed = _columns(weight, lanes) if layout == COLUMNS else _rows(weight, lanes)
     room = packed.shape[0] * packed.shape[2] if layout == COLUMNS else _up(outputs, lanes)
     names = constants.replace(node.inputs[1:], [packed, np.pad(bias, (0, room - outputs))], "packed")

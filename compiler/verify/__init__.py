@@ -8,7 +8,7 @@ of sizes around the kernels' blocks, and all at once. `compiler/tolerances.py` s
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,9 +23,10 @@ from compiler.verify.comparison import Difference, Examination, Tally
 from compiler.verify.diagnosis import first_wrong_layer
 from compiler.verify.distributions import check_distribution
 from compiler.verify.episodes import check_episodes
+from compiler.verify.general import Ask, GeneralPredictor, compare_general
 from compiler.verify.refusals import expect_determinism, expect_refusal
 
-__all__ = ["Predictor", "Verification", "verify", "worst"]
+__all__ = ["Ask", "Predictor", "Verification", "verify", "worst"]
 
 BATCH_SIZES = (1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000)
 SEED = 20_240_229
@@ -44,7 +45,7 @@ class Verification:
     action_error: float
     """The worst error of a continuous action, relative to the range of the action space; 0 for choices."""
     score_error: float
-    """The worst error of a score, a recurrent state or a value, relative to the largest beside it."""
+    """The worst error of a score, a recurrent state, a value or any output, relative to the largest beside it."""
     near_ties: int
     """Observations for which another action was chosen than the reference's, equally good up to rounding."""
     ill_conditioned: int
@@ -53,6 +54,8 @@ class Verification:
     """Observations that overflow float32 on the way: answered, not compared."""
     refused: int
     """Observations with NaN, infinity or an impossible choice that the predictor refused, as it must."""
+    policy: bool = True
+    """Whether the model is a policy; all others have outputs, and no actions."""
 
     def to_json(self) -> dict[str, Any]:
         """
@@ -72,7 +75,12 @@ class Verification:
 
 
 def verify(
-    source: Model, compiled: Model, predictor: Predictor, options: BuildOptions, large_batch: int = 0
+    source: Model,
+    compiled: Model,
+    predictor: Predictor,
+    options: BuildOptions,
+    large_batch: int = 0,
+    ask: Ask | None = None,
 ) -> Verification:
     """
     Compares a predictor with its source.
@@ -84,10 +92,13 @@ def verify(
         options: those it was built with.
         large_batch: so many observations are asked for at once as well; those above some thousands are split over
             threads, by kernels that take seconds to compile.
+        ask: asks the source program of a model that is no policy, where it is at hand.
 
     Raises:
         VerificationError: at the first observation that is answered wrongly, naming the first layer that differs.
     """
+    if source.policy is None:
+        return verify_general(source, cast(GeneralPredictor, predictor), options, SEED, ask)
     cases = finite_cases(source, options.verify_observations, SEED)
     special, impossible = nonfinite_cases(source, cases, SEED), cases_out_of_range(source, cases)
     if special is not None and options.nonfinite == "propagate":
@@ -124,6 +135,25 @@ def verify(
         ill_conditioned=len(tally.ill_conditioned),
         overflowing=len(overflowing),
         refused=sum(map(len, refused)),
+    )
+
+
+def verify_general(
+    source: Model, predictor: GeneralPredictor, options: BuildOptions, seed: int, ask: Ask | None
+) -> Verification:
+    """
+    Compares a predictor whose model is no policy.
+    """
+    count, error, hard = compare_general(source, predictor, options, seed, ask)
+    return Verification(
+        observations=count,
+        action_error=0.0,
+        score_error=error,
+        near_ties=0,
+        ill_conditioned=hard,
+        overflowing=0,
+        refused=0,
+        policy=False,
     )
 
 

@@ -1,0 +1,267 @@
+"""
+The view of a predictor whose model is no policy: arrays in, arrays out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from compiler.codegen.calls import ARRANGING, place
+from compiler.codegen.inputs import KINDS, WORDS
+from compiler.codegen.naming import comment, kernel_names, literal
+from compiler.codegen.source import call, python, tuple_source
+from compiler.codegen.workspace import Workspace, plan_workspace
+from compiler.errors import UnsupportedError, quote
+from compiler.ir import BATCH, DType, Model, Tensor
+from compiler.modelfile import EncodedModel
+from compiler.options import BuildOptions
+
+TAKEN = ("inputs", "weights", "work", "rows", "row", "results", "room", "blob", "first", "last", "arrays")
+"""Variables where inputs have names."""
+GIVEN = {DType.FLOAT32: "float32", DType.INT64: "int64", DType.BOOL: "bool"}
+"""What callers give and get, by the dtype in the model."""
+
+
+@dataclass(frozen=True)
+class GeneralArray:
+    """
+    An input or an output as the caller knows it.
+    """
+
+    name: str
+    """A variable."""
+    label: str
+    """What messages and the specification call it, as a literal."""
+    dtype: str
+    """As NumPy calls it."""
+    shape: str
+    """Of one observation, as source."""
+    text: str
+    """What it is, for docstrings."""
+    count: int
+    """Values of one observation."""
+    place: str
+    """The pointer to where it stands in the workspace, or among the weights."""
+
+    @property
+    def numpy(self) -> str:
+        """
+        The name of its type in NumPy.
+        """
+        return "bool_" if self.dtype == "bool" else self.dtype
+
+    @property
+    def kind(self) -> str:
+        """
+        How the kernels end that bring its values into the workspace, and back.
+        """
+        return KINDS[self.dtype]
+
+    @property
+    def held(self) -> str:
+        """
+        The dtype in which kernels give it.
+        """
+        return "int64" if self.dtype == "int64" else "float32"
+
+    @property
+    def given(self) -> str:
+        """
+        The expression of what the caller gets.
+        """
+        shaped = f"{self.name}.reshape({self.name}_shape)"
+        return f"{shaped}.astype(np.bool_)" if self.dtype == "bool" else shaped
+
+
+@dataclass(frozen=True)
+class GeneralView:
+    """
+    What the templates of a general package see. The fields that it shares with a policy's have the same names.
+    """
+
+    name: str
+    lanes: int
+    source: str
+    spec: str
+    inputs: list[GeneralArray]
+    outputs: list[GeneralArray]
+    batched: bool
+    checks: bool
+    workspace: int
+    weights: int
+    weights_at: int
+    model_sha256: str
+    steps: list[str]
+    named: frozenset[str] = frozenset()
+    words: list[str] = field(default_factory=list)
+    kernels_named: list[str] = field(default_factory=list)
+    functions: list[str] = field(default_factory=list)
+    layers: list[str] = field(default_factory=list)
+
+    @property
+    def kinds(self) -> list[str]:
+        """
+        The dtypes of the inputs, as the kernels that bring them end.
+        """
+        return sorted({array.kind for array in self.inputs})
+
+    @property
+    def stores(self) -> list[tuple[str, str]]:
+        """
+        The dtypes of the outputs, as the kernels that write them end, and the words that these use.
+        """
+        words = {"float32": ("", "store_scalar"), "int64": ("_integers", "store_integer")}
+        return sorted({words[array.held] for array in self.outputs})
+
+    @property
+    def whole(self) -> bool:
+        """
+        Whether an input is of whole numbers.
+        """
+        return any(array.dtype == "int64" for array in self.inputs)
+
+    @property
+    def parameters(self) -> list[str]:
+        """
+        The parameters of `predict`.
+        """
+        return [f"{array.name}: Any" for array in self.inputs]
+
+    @property
+    def all_exported(self) -> str:
+        """
+        The list of the exported names, as source.
+        """
+        return python(self.exported)
+
+    @property
+    def entry(self) -> str:
+        """
+        The decorator of the entry point: rows, the inputs, the address of the weights, the outputs, the workspace.
+        """
+        arrays = ["BUFFER"] * len(self.inputs)
+        return call("@entry", ["NUMBER", *arrays, "NUMBER", *["BUFFER"] * (len(self.outputs) + 1)], 0)
+
+    @property
+    def exported(self) -> list[str]:
+        """
+        The names that the package exports.
+        """
+        return [*(["Outputs"] if len(self.outputs) > 1 else []), "SPEC", "predict"]
+
+    def tuple_of(self, names: list[str]) -> str:
+        """
+        A tuple of variables, as source.
+        """
+        return tuple_source(names, 14)
+
+    def addresses(self, arrays: list[GeneralArray]) -> str:
+        """
+        The addresses of the caller's arrays, as a tuple.
+        """
+        return tuple_source([f"address({array.name})" for array in arrays], 10)
+
+    def moved(self, arrays: list[GeneralArray], outputs: bool = False) -> str:
+        """
+        Where those of one observation begin, as a tuple.
+        """
+        moves = []
+        for array in arrays:
+            bytewise = array.dtype == "bool" and not outputs
+            distance = array.count * (1 if bytewise else WORDS[array.held])
+            moves.append(f"{'skip' if bytewise else 'advance'}({array.name}, row * {distance})")
+        return tuple_source(moves, 1, 12)
+
+
+def general_view(
+    model: Model, encoded: EncodedModel, digest: str, options: BuildOptions, name: str, functions: dict[str, str]
+) -> GeneralView:
+    """
+    Everything about a general predictor but the texts of its kernels.
+
+    Args:
+        model: a model after all passes.
+        encoded: its model file.
+        digest: the model file's SHA-256.
+        options: how to build.
+        name: the package's name.
+        functions: the kernel's name for each node's first output.
+
+    Raises:
+        UnsupportedError: a dtype that callers can't give or get.
+    """
+    plan = plan_workspace(model)
+    tensors = [model.tensors[key] for key in model.inputs]
+    names = kernel_names(model.inputs, TAKEN)
+    inputs = [_array(model, plan, encoded, t, key, t.name) for t, key in zip(tensors, names, strict=True)]
+    results = [model.tensors[output.tensor] for output in model.outputs]
+    labels = [output.name for output in model.outputs]
+    keys = kernel_names(labels, [*TAKEN, *names])
+    outputs = [_array(model, plan, encoded, *one) for one in zip(results, keys, labels, strict=True)]
+    return GeneralView(
+        name=name,
+        lanes=options.lanes,
+        source=comment(model.origin.file),
+        spec=python(_specification(model, name, inputs, outputs)),
+        inputs=inputs,
+        outputs=outputs,
+        batched=model.batched,
+        checks=options.nonfinite == "raise",
+        workspace=plan.words,
+        weights=encoded.blob_size // 4,
+        weights_at=encoded.blob_offset,
+        model_sha256=digest,
+        steps=list(_calls(model, encoded, plan, functions)),
+    )
+
+
+def _array(
+    model: Model, plan: Workspace, encoded: EncodedModel, tensor: Tensor, variable: str, label: str
+) -> GeneralArray:
+    if tensor.dtype not in GIVEN:
+        raise UnsupportedError(model.origin.file, f"{quote(label)} is {tensor.dtype}; float32, int64 and bool can be")
+    shape = tensor.fixed_shape
+    dimensions = f"{len(shape)} dimensions {shape}" if shape else "a single value"
+    return GeneralArray(
+        name=variable,
+        label=literal(label),
+        dtype=GIVEN[tensor.dtype],
+        shape=python(shape),
+        text=f"{tensor.dtype}, {dimensions}" if len(shape) != 1 else f"{shape[0]} values, {tensor.dtype}",
+        count=tensor.elements,
+        place=_pointer(model, encoded, plan, tensor.name),
+    )
+
+
+def _pointer(model: Model, encoded: EncodedModel, plan: Workspace, name: str) -> str:
+    if model.tensors[name].data is not None:
+        return place("weights", encoded.offsets[name] // 4)
+    return place("work", plan.slots[name].offset)
+
+
+def _calls(model: Model, encoded: EncodedModel, plan: Workspace, functions: dict[str, str]) -> Iterator[str]:
+    for node in model.nodes:
+        if node.op not in ARRANGING:
+            pointers = [_pointer(model, encoded, plan, name) for name in (*node.inputs, *node.outputs)]
+            yield call(functions[node.outputs[0]], pointers)
+
+
+def _specification(
+    model: Model, name: str, inputs: list[GeneralArray], outputs: list[GeneralArray]
+) -> dict[str, object]:
+    origin = model.origin
+    tensors = [[model.tensors[key] for key in model.inputs], [model.tensors[o.tensor] for o in model.outputs]]
+    labels = [list(model.inputs), [output.name for output in model.outputs]]
+    given, results = (
+        [
+            {"name": label, "shape": ((BATCH,) if model.batched else ()) + tensor.fixed_shape, "dtype": array.dtype}
+            for label, tensor, array in zip(names, group, arrays, strict=True)
+        ]
+        for names, group, arrays in zip(labels, tensors, (inputs, outputs), strict=True)
+    )
+    return {
+        "name": name,
+        "inputs": given,
+        "outputs": results,
+        "source": {"file": origin.file, "sha256": origin.sha256, "format": origin.format},
+        "assumed": list(origin.assumptions),
+    }

@@ -1,0 +1,213 @@
+"""
+Compares a predictor of a general model with its source: the PyTorch program where it is there, else the reference.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from compiler.errors import VerificationError, quote
+from compiler.ir import DType, Model
+from compiler.ops import Array
+from compiler.ops.reference import evaluate
+from compiler.options import BuildOptions
+from compiler.tolerances import SCORE_FLOOR, SCORE_RELATIVE
+from compiler.verify.reference import known
+
+Ask: TypeAlias = Callable[[list[Array]], list[Array]]
+"""Asks the source program: arrays of all inputs, with the batch in front, to arrays of all outputs."""
+
+BATCHES = (1, 2, 5)
+CHOICES = 2
+"""Whole numbers that are no index are random ones below this."""
+ELEMENTS = 1 << 22
+"""Elements of all inputs together that are asked for, beyond which fewer batches are."""
+
+
+class GeneralPredictor(Protocol):
+    """
+    The face of a predictor that is no policy's.
+    """
+
+    def predict(self, *inputs: Any) -> Any:
+        """
+        All outputs for one observation or a batch.
+        """
+
+
+def compare_general(
+    source: Model, predictor: GeneralPredictor, options: BuildOptions, seed: int, ask: Ask | None
+) -> tuple[int, float, int]:
+    """
+    Compares a predictor, in batches of several sizes and alone.
+
+    Args:
+        source: the model as the frontend read it.
+        predictor: the imported package.
+        options: those it was built with.
+        seed: of the random inputs.
+        ask: the source program, if it is at hand.
+
+    Returns:
+        How many observations were compared, the worst error relative to the largest value of its output, and how many
+        observations cannot be had more exactly in float32.
+
+    Raises:
+        VerificationError: an output is not what it must be.
+    """
+    rng = np.random.default_rng(seed)
+    count, worst, hard = 0, 0.0, 0
+    for size in _sizes(source):
+        inputs = [_random(source, name, size, rng) for name in source.inputs]
+        expected = _expected(source, inputs, ask)
+        for how, found in _answers(source, predictor, inputs):
+            error, ill = _compare(source, inputs, found, expected, f"{how} {size}", seed)
+            worst, hard = max(worst, error), hard + ill
+        count += size
+    _check_refusals(source, predictor, options, rng)
+    return count, worst, hard
+
+
+def _sizes(model: Model) -> Sequence[int]:
+    elements = sum(model.tensors[name].elements for name in model.inputs)
+    most = max(1, ELEMENTS // max(elements, 1))
+    return [size for size in BATCHES if size <= most] if model.batched else [1]
+
+
+def _random(model: Model, name: str, size: int, rng: np.random.Generator) -> Array:
+    tensor = model.tensors[name]
+    shape = (size, *tensor.fixed_shape)
+    if tensor.dtype is DType.BOOL:
+        return rng.integers(0, 2, shape).astype(bool)
+    if tensor.dtype is DType.INT64:
+        return rng.integers(0, rows_of(model, name), shape)
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def rows_of(model: Model, name: str) -> int:
+    """
+    The rows of the smallest table that an input of whole numbers is an index of.
+    """
+    aliases, sizes = {name}, []
+    for node in model.nodes:
+        if node.inputs[0] in aliases and model.tensors[node.outputs[0]].elements == model.tensors[name].elements:
+            aliases.add(node.outputs[0])
+        if node.op == "embedding" and node.inputs[0] in aliases:
+            sizes.append(model.tensors[node.inputs[1]].fixed_shape[0])
+    return min(sizes, default=CHOICES)
+
+
+def random_inputs(model: Model, size: int, seed: int = 0) -> list[Array]:
+    """
+    Random arrays for all inputs, with a batch of this size in front.
+    """
+    rng = np.random.default_rng(seed)
+    return [_random(model, name, size, rng) for name in model.inputs]
+
+
+def _expected(model: Model, inputs: list[Array], ask: Ask | None) -> list[Array]:
+    values = evaluate(model, dict(zip(model.inputs, inputs, strict=True)))
+    reference = [values[output.tensor] for output in model.outputs]
+    if ask is None:
+        return reference
+    right = [np.asarray(array) for array in ask(inputs)]
+    for output, own, theirs in zip(model.outputs, reference, right, strict=True):
+        if _error(own, theirs).max(initial=0) > 1:
+            raise VerificationError(
+                model.origin.file,
+                f"output {quote(output.name)}: PyTorch gives {_shown(theirs)}, the operations as policyc understands "
+                f"them give {_shown(own)}: this is a fault of policyc, or observations of a batch depend on each other",
+            )
+    return right
+
+
+def _answers(model: Model, predictor: GeneralPredictor, inputs: list[Array]) -> Iterator[tuple[str, list[Array]]]:
+    """
+    What the predictor gives for the whole batch, and for each observation alone.
+    """
+
+    def asked(arguments: list[Array]) -> list[Array]:
+        found = predictor.predict(*arguments)
+        return list(found) if isinstance(found, tuple) else [found]
+
+    if not model.batched:
+        yield "alone, run", [array[None] for array in asked([array[0] for array in inputs])]
+        return
+    yield "in a batch of", asked(inputs)
+    alone = [asked([array[row] for array in inputs]) for row in range(len(inputs[0]))]
+    yield "alone, one of", [np.stack(arrays) for arrays in zip(*alone, strict=True)]
+
+
+def _compare(
+    model: Model, inputs: list[Array], found: list[Array], expected: list[Array], how: str, seed: int
+) -> tuple[float, int]:
+    """
+    The worst error of a batch, and how many observations cannot be had more exactly.
+    """
+    worst, hard = 0.0, 0
+    for output, own, right in zip(model.outputs, found, expected, strict=True):
+        if own.shape != right.shape:
+            raise _wrong(model, output.name, how, f"has shape {own.shape}, not {right.shape}")
+        errors = _error(own, right)
+        bad = errors > 1
+        if bad.any():
+            slack = known(model, dict(zip(model.inputs, inputs, strict=True)), seed, [output.tensor])
+            limit = slack.limit(output.tensor)
+            with np.errstate(invalid="ignore"):
+                bad &= ~(np.abs(own.astype(np.float64) - slack.values[output.tensor]) <= 2 * limit).reshape(
+                    len(own), -1
+                ).all(axis=1)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise _wrong(model, output.name, how, f"gives {_shown(own[row])}, its source {_shown(right[row])}")
+        hard += int((errors > 1).sum())
+        worst = max(worst, float(errors[errors <= 1].max(initial=0)) * SCORE_RELATIVE)
+    return worst, hard
+
+
+def _error(own: Array, right: Array) -> Array:
+    """
+    For each observation the worst error over the tolerance; whole numbers and NaN must be the same.
+    """
+    own, right = np.asarray(own), np.asarray(right)
+    if own.shape != right.shape:
+        return np.full(len(right), np.inf)
+    rows = len(right)
+    if right.dtype.kind != "f":
+        return np.where((own != right).reshape(rows, -1).any(axis=1), np.inf, 0.0)
+    a, b = own.astype(np.float64).reshape(rows, -1), right.astype(np.float64).reshape(rows, -1)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    scale = np.maximum(np.where(np.isfinite(b), np.abs(b), 0).max(axis=1, initial=0), SCORE_FLOOR)
+    with np.errstate(invalid="ignore"):
+        error = np.abs(a - b) / (SCORE_RELATIVE * scale[:, None])
+    result: Array = np.where(same, 0.0, np.where(np.isnan(error), np.inf, error)).max(axis=1, initial=0)
+    return result
+
+
+def _check_refusals(model: Model, predictor: GeneralPredictor, options: BuildOptions, rng: np.random.Generator) -> None:
+    """
+    NaN in an input is refused where it should be.
+    """
+    inputs = [_random(model, name, 1, rng)[0] for name in model.inputs]
+    for number, array in enumerate(inputs):
+        if array.dtype != np.float32 or options.nonfinite != "raise" or not array.size:
+            continue
+        broken = array.copy()
+        broken.reshape(-1)[-1] = np.nan
+        try:
+            predictor.predict(*inputs[:number], broken, *inputs[number + 1 :])
+        except ValueError:
+            continue
+        raise _wrong(model, model.inputs[number], "with NaN", "was taken, and must be refused")
+
+
+def _wrong(model: Model, name: str, how: str, text: str) -> VerificationError:
+    return VerificationError(
+        model.origin.file, f"the predictor does not give what its source gives: {quote(name)}, asked {how}: {text}"
+    )
+
+
+def _shown(array: Array) -> str:
+    text = np.array2string(np.asarray(array).reshape(-1)[:6], precision=6, separator=", ")
+    return text if array.size <= 6 else f"{text[:-1]}, ...]"
