@@ -1,0 +1,95 @@
+"""
+Places in the workspace of a general model: none is used by two values that are needed at the same time.
+"""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.codegen import workspace
+from compiler.codegen.workspace import LINE, plan_workspace
+from compiler.errors import UnsupportedError
+from compiler.ir import BATCH, DType, Model, Origin, Output
+from compiler.ops.builder import GraphBuilder
+
+ORIGIN = Origin("model.pt2", "0" * 64, "torch-export")
+
+
+@st.composite
+def graphs(draw) -> Model:
+    """
+    Values of several sizes, each computed from one or two earlier ones; some are reshaped, some are outputs.
+    """
+    graph = GraphBuilder()
+    values = [graph.input(f"input_{i}", DType.FLOAT32, (BATCH, draw(st.integers(1, 40)))) for i in range(2)]
+    for number in range(draw(st.integers(1, 12))):
+        source = draw(st.sampled_from(values))
+        size = graph.tensors[source].elements
+        match draw(st.sampled_from(["tanh", "add", "concat", "flatten"])):
+            case "add":
+                values.append(graph.add("add", [source, source], f"add_{number}"))
+            case "concat":
+                other = draw(st.sampled_from(values))
+                if size + graph.tensors[other].elements < 200:
+                    values.append(graph.add("concat", [source, other], f"concat_{number}"))
+            case op:
+                values.append(graph.add(op, [source], f"{op}_{number}"))
+    results = {*draw(st.lists(st.sampled_from(values[2:] or values), min_size=1, max_size=3)), values[-1]}
+    outputs = tuple(Output(f"output_{name}", name) for name in sorted(results))
+    return Model("graph", tuple(graph.nodes), graph.tensors, ("input_0", "input_1"), outputs, ORIGIN)
+
+
+@given(graphs())
+@settings(deadline=None, max_examples=200)
+def test_what_is_needed_stays(model):
+    """
+    Goes through the nodes with a map of who wrote each word last: all that a node or a caller reads must be there.
+    """
+    plan = plan_workspace(model)
+    wrote: dict[int, str] = {}
+    owners: dict[str, str] = {}
+
+    def words(name: str) -> range:
+        slot = plan.slots[name]
+        assert slot.offset % LINE == 0
+        assert slot.words >= model.tensors[name].elements
+        assert slot.offset + slot.words <= plan.words
+        return range(slot.offset, slot.offset + slot.words)
+
+    def write(name: str) -> None:
+        owners[name] = name
+        wrote.update(dict.fromkeys(words(name), name))
+
+    def intact(name: str) -> bool:
+        return all(wrote[word] == owners[name] for word in words(name))
+
+    for name in model.inputs:
+        write(name)
+    for node in model.nodes:
+        assert all(intact(name) for name in node.inputs)
+        (result,) = node.outputs
+        if node.op == "flatten":
+            owners[result] = owners[node.inputs[0]]
+        else:
+            write(result)
+            assert all(owners[name] == result or intact(name) for name in node.inputs)  # while it is computed
+    assert all(intact(output.tensor) for output in model.outputs)
+
+
+def chain(length: int) -> Model:
+    graph = GraphBuilder()
+    value = graph.input("observation", DType.FLOAT32, (BATCH, 100))
+    for number in range(length):
+        value = graph.add("tanh", [value], f"layer_{number}")
+    return Model("chain", tuple(graph.nodes), graph.tensors, ("observation",), (Output("output", value),), ORIGIN)
+
+
+def test_a_chain_needs_two_places():
+    assert plan_workspace(chain(10)).words == 2 * 112
+
+
+def test_too_much_is_refused(monkeypatch):
+    monkeypatch.setattr(workspace, "MOST_WORDS", 200)
+    said = "model.pt2: a predictor of it needs 224 float32 of workspace; at most 200 are given"
+    with pytest.raises(UnsupportedError, match=said):
+        plan_workspace(chain(3))
