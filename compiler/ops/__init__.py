@@ -4,10 +4,41 @@ The op table: one row for each op that a model may hold, one file for each famil
 `docs/adding-an-op.md` has the recipe.
 """
 
-from compiler.ops import choices, convolution, dense, elementwise, heads, normalization, recurrent, shapes
+from compiler.ops import (
+    arithmetic,
+    choices,
+    contraction,
+    convolution,
+    dense,
+    elementwise,
+    general_norms,
+    heads,
+    image,
+    normalization,
+    rearranging,
+    recurrent,
+    reduction,
+    sequence,
+    shapes,
+    unary,
+    upsampling,
+)
 from compiler.ops.table import Array, Attributes, Op, TensorType
 
-FAMILIES = (shapes, dense, convolution, recurrent, normalization, elementwise, choices, heads)
+FAMILIES = (
+    *(shapes, dense, convolution, recurrent, normalization, elementwise, choices, heads),  # of policies
+    *(
+        rearranging,
+        arithmetic,
+        unary,
+        reduction,
+        general_norms,
+        contraction,
+        image,
+        upsampling,
+        sequence,
+    ),  # of the rest
+)
 
 OPS: dict[str, Op] = {row.name: row for family in FAMILIES for row in family.ROWS}
 
