@@ -1,0 +1,90 @@
+"""
+A live torch.nn.Module to a model: exported in evaluation mode, then read as a file would be.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.export import Dim, ExportedProgram
+from torch.utils import _pytree as pytree
+
+from compiler.errors import UnsupportedError, quote
+from compiler.frontends.torch_export.quiet import quietly
+
+ADVICE = "export it yourself with torch.export and give the .pt2 file, or make the model exportable"
+
+
+def exported(
+    module: torch.nn.Module,
+    example_inputs: Sequence[Any],
+    *,
+    example_keywords: Mapping[str, Any] | None = None,
+    dynamic: bool = True,
+    where: str = "module",
+) -> ExportedProgram:
+    """
+    A module as torch.export sees it, in evaluation mode; the module is left as it was.
+
+    Args:
+        module: any module.
+        example_inputs: arguments of `forward`; their values do not matter, their shapes and dtypes do.
+        example_keywords: keyword arguments of `forward`.
+        dynamic: whether the first dimension of all inputs is the batch, of any size; else sizes are those given.
+        where: the module's name, for messages.
+
+    Raises:
+        UnsupportedError: torch.export refuses the module.
+    """
+    arguments, keywords = tuple(example_inputs), dict(example_keywords or {})
+    shapes: Any = None
+    if dynamic:
+        batch = Dim("batch")
+        arguments, keywords = pytree.tree_map(_doubled, (arguments, keywords))
+        shapes = _by_name(module, *pytree.tree_map(lambda x: _first(x, batch), (arguments, keywords)))
+    with _evaluating(module), quietly():
+        try:
+            return torch.export.export(module, arguments, keywords or None, dynamic_shapes=shapes)
+        except Exception as error:  # torch.export runs the user's code, and raises whatever that raises
+            text = f"torch.export refuses the module: {type(error).__name__}: {quote(str(error), 600)}"
+            hint = "; with dynamic=False all sizes are fixed" if dynamic else ""
+            raise UnsupportedError(where, f"{text}; {ADVICE}{hint}") from error
+
+
+def _doubled(value: Any) -> Any:
+    """
+    An example with two samples or more: torch.export takes the size 1 for one that is always 1.
+    """
+    if not isinstance(value, torch.Tensor) or not value.ndim or value.shape[0] != 1:
+        return value
+    return value.repeat(2, *(1,) * (value.ndim - 1))
+
+
+def _first(value: Any, batch: Any) -> Any:
+    return {0: batch} if isinstance(value, torch.Tensor) and value.ndim else None
+
+
+def _by_name(module: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """
+    Dynamic shapes in the form that torch.export takes: a tuple, or by name where keywords are given.
+    """
+    if not keywords:
+        return arguments
+    names = list(inspect.signature(module.forward).parameters)
+    return {**dict(zip(names, arguments, strict=False)), **keywords}
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """
+    All of a module in evaluation mode, meanwhile.
+    """
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

@@ -1,0 +1,308 @@
+"""
+An exported program to a model: its graph node by node, by the table of translations.
+"""
+
+import difflib
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+
+from compiler.errors import UnsupportedError, quote
+from compiler.frontends.torch_export.batch import Batch, batch_of
+from compiler.frontends.torch_export.graph import Computed, Graph, Value, kind_of
+from compiler.frontends.torch_export.independence import mixing
+from compiler.frontends.torch_export.quiet import quietly
+from compiler.frontends.torch_export.sources import place
+from compiler.frontends.torch_export.translations import TRANSLATIONS
+from compiler.ir import Model, Origin, Output
+
+IGNORED = (
+    "aten._assert_scalar.default",
+    "aten._assert_async.msg",
+    "aten._assert_tensor_metadata.default",
+    "aten.sym_constrain_range_for_size.default",
+    "aten.sym_constrain_range.default",
+)
+"""Checks that a program makes of its own sizes; they have no result."""
+RANDOM = ("rand", "bernoulli", "multinomial", "normal", "native_dropout", "randperm")
+MOST_MISSING = 50
+
+
+def decomposed(program: ExportedProgram) -> ExportedProgram:
+    """
+    The program without writes in place, of the ops that are translated and those that torch makes of all others.
+    """
+    table = torch.export.default_decompositions()
+    for op in TRANSLATIONS:
+        table.pop(op, None)
+    with quietly():
+        return program.run_decompositions(table)
+
+
+def translate(program: ExportedProgram, name: str, origin: Origin, *, allow_nonfinite: bool = False) -> Model:
+    """
+    The model of one sample of a program.
+
+    Args:
+        program: as torch.export made it.
+        name: the model's name.
+        origin: where the program comes from.
+        allow_nonfinite: whether weights may be NaN or infinite.
+
+    Raises:
+        UnsupportedError: it has inputs, sizes, ops or effects that can't be compiled; all that are missing at once.
+    """
+    program = decomposed(program)
+    batch = batch_of(program, origin.file)
+    _check_effects(program, origin.file)
+    return _Translation(program, batch, origin, allow_nonfinite).model(name)
+
+
+def _check_effects(program: ExportedProgram, where: str) -> None:
+    """
+    Refuses programs that leave something behind.
+    """
+    findings = []
+    for spec in program.graph_signature.output_specs:
+        if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION):
+            findings.append(
+                f"forward writes to the buffer {quote(spec.target)}: states are not compiled yet; if it is a "
+                "statistic of training, call module.eval() before the export"
+            )
+    if findings:
+        raise UnsupportedError(where, *findings)
+
+
+class _Translation:
+    """
+    The values of one program's nodes, as they become known.
+    """
+
+    def __init__(self, program: ExportedProgram, batch: Batch, origin: Origin, allow_nonfinite: bool) -> None:
+        self.program, self.batch, self.origin = program, batch, origin
+        self.allow_nonfinite = allow_nonfinite
+        self.graph = Graph(origin.file, batch.size)
+        self.values: dict[torch.fx.Node, Value] = {}
+        self.inputs: list[str] = []
+
+    def model(self, name: str) -> Model:
+        """
+        The whole model.
+        """
+        self._declare()
+        self._check_ops()
+        for node in self.program.graph.nodes:
+            if node.op == "call_function":
+                self.graph.node = node
+                try:
+                    self.values[node] = self._value(node)
+                except UnsupportedError as error:
+                    if error.where.startswith("size "):
+                        self.graph.refuse(f"{error.where} {error.findings[0]}")
+                    raise
+        builder = self.graph.builder
+        outputs = self._outputs()
+        used = {name for node in builder.nodes for name in node.inputs} | {output.tensor for output in outputs}
+        tensors = {key: value for key, value in builder.tensors.items() if value.data is None or key in used}
+        return Model(
+            name=name,
+            nodes=tuple(builder.nodes),
+            tensors=tensors,
+            inputs=tuple(self.inputs),
+            outputs=outputs,
+            origin=self.origin,
+            batched=bool(self.batch),
+        )
+
+    def _declare(self) -> None:
+        """
+        Inputs of the model, and what is known: parameters, buffers, constants.
+        """
+        specs = {spec.arg.name: spec for spec in self.program.graph_signature.input_specs}
+        known = {**self.program.constants, **dict(self.program.named_buffers())}
+        known |= dict(self.program.named_parameters())
+        findings = []
+        for node in self.program.graph.nodes:
+            if node.op != "placeholder":
+                continue
+            spec = specs[node.name]
+            if spec.kind is InputKind.USER_INPUT:
+                self.values[node] = self._input(node) if isinstance(spec.arg, TensorArgument) else spec.arg.value
+                continue
+            value = known.get(str(spec.target))
+            if not isinstance(value, torch.Tensor):
+                findings.append(f"{quote(spec.target)} is an object of the module, which is not compiled")
+                continue
+            value = value.detach()
+            if value.is_complex() or value.is_quantized or value.layout is not torch.strided:
+                findings.append(f"{quote(spec.target)} is {value.dtype}, {value.layout}, which is not compiled")
+            elif spec.kind is InputKind.PARAMETER and not self.allow_nonfinite and not _finite(value):
+                findings.append(f"{quote(spec.target)} holds NaN or infinity (--allow-nonfinite-weights compiles it)")
+            self.values[node] = value
+            self.graph.named[id(value)] = str(spec.target)
+        if findings:
+            raise UnsupportedError(self.origin.file, *findings)
+
+    def _input(self, node: torch.fx.Node) -> Value:
+        value = node.meta["val"]
+        if value.dtype == torch.float64 or value.is_complex():
+            raise UnsupportedError(
+                self.origin.file, f"input {quote(node.name)} is {value.dtype}: convert the module with .float()"
+            )
+        dims = tuple(int(self.batch.size(size)) for size in value.shape)
+        if 0 in dims:
+            raise UnsupportedError(self.origin.file, f"input {quote(node.name)} is empty: {dims}")
+        self.graph.node = None
+        given = self.graph.input(node.name, kind_of(value), dims[1:] if self.batch else dims)
+        self.inputs.append(given.name)
+        self.graph.node = node
+        return self.graph.reshape(given, dims)
+
+    def _check_ops(self) -> None:
+        """
+        Refuses, all at once, the ops that are not translated and whose inputs are computed.
+        """
+        computed = {node for node, value in self.values.items() if isinstance(value, Computed)}
+        missing: dict[str, list[torch.fx.Node]] = {}
+        for node in self.program.graph.nodes:
+            if node.op == "get_attr":
+                continue
+            if node.op != "call_function" or str(node.target) in IGNORED or not _tensors(node.meta.get("val")):
+                continue
+            random = any(word in str(node.target) for word in RANDOM)
+            if not random and computed.isdisjoint(node.all_input_nodes):
+                continue
+            computed.add(node)
+            if random or (node.target is not operator.getitem and node.target not in TRANSLATIONS):
+                missing.setdefault(str(node.target), []).append(node)
+        findings = [_missing(op, nodes) for op, nodes in list(missing.items())[:MOST_MISSING]]
+        if findings:
+            raise UnsupportedError(self.origin.file, *findings)
+
+    def _value(self, node: torch.fx.Node) -> Value:
+        """
+        What a node gives: computed at once if nothing in it is.
+        """
+        if str(node.target) in IGNORED:
+            return None
+        recorded = node.meta.get("val")
+        if isinstance(recorded, torch.SymInt | torch.SymFloat | torch.SymBool | int | float | bool):
+            return self.batch.size(recorded)
+        arguments = torch.fx.map_arg(node.args, self._argument)
+        others = torch.fx.map_arg(node.kwargs, self._argument)
+        target: Any = node.target
+        if target is operator.getitem:
+            values, index = arguments
+            if values[index] is None and node.users:
+                self.graph.refuse("a result that is not compiled is used")
+            return values[index]
+        if not _holds_computed((arguments, others)):
+            with torch.no_grad():
+                return target(*arguments, **others)
+        mixed = mixing(node, self.batch)
+        if mixed is not None:
+            self.graph.refuse(f"{mixed}; without a dynamic first dimension it can be compiled")
+        found = TRANSLATIONS[target](self.graph, *arguments, **others)
+        self._check(found)
+        return found
+
+    def _argument(self, node: torch.fx.Node) -> Value:
+        return self.values[node]
+
+    def _check(self, found: Value) -> None:
+        """
+        What was translated has the dims and the kind that torch.export recorded.
+        """
+        several = isinstance(found, list | tuple)
+        for index, value in enumerate(found if several else [found]):
+            if isinstance(value, Computed):
+                place = index if several else None
+                expected = kind_of(self.graph.result(place)), self.graph.result_dims(place)
+                if (value.dtype, value.dims) != expected:
+                    self.graph.refuse(
+                        f"gives {value.dtype}{list(value.dims)} for one sample, the program says "
+                        f"{expected[0]}{list(expected[1])}"
+                    )
+
+    def _outputs(self) -> tuple[Output, ...]:
+        """
+        The outputs, each a tensor of its own, without the batch's dimension.
+        """
+        (last,) = (node for node in self.program.graph.nodes if node.op == "output")
+        specs = self.program.graph_signature.output_specs
+        given = [
+            node
+            for spec, node in zip(specs, last.args[0], strict=True)
+            if spec.kind is OutputKind.USER_OUTPUT and isinstance(node, torch.fx.Node)
+        ]
+        if not given:
+            raise UnsupportedError(self.origin.file, "the module returns no tensor")
+        names = ["output"] if len(given) == 1 else [f"output_{place}" for place in range(len(given))]
+        taken = set(self.inputs)
+        outputs = []
+        for name, node in zip(names, given, strict=True):
+            self.graph.node = node
+            result = self._output(name, node)
+            if result in taken:
+                value = self.graph.builder.tensors[result]
+                shape = tuple(size for size in value.fixed_shape)
+                result = self.graph.builder.add("reshape", [result], name, shape=shape)
+            taken.add(result)
+            outputs.append(Output(name, result, "output"))
+        return tuple(outputs)
+
+    def _output(self, name: str, node: torch.fx.Node) -> str:
+        value, recorded = self.values[node], node.meta["val"]
+        if not isinstance(recorded, torch.Tensor):
+            raise UnsupportedError(self.origin.file, f"{name} is a number, no tensor")
+        if not isinstance(value, Computed):
+            raise UnsupportedError(
+                self.origin.file, f"{name} is the same for every input: nothing of it is computed; leave it out"
+            )
+        if not self.batch:
+            return value.name
+        if not recorded.ndim or not self.batch.has(recorded.shape[0]) or value.dims[0] != 1:
+            sizes = list(map(str, recorded.shape))
+            text = f"{name} has the shape {quote(sizes)}: its first dimension must be the batch, as that of the inputs"
+            raise UnsupportedError(self.origin.file, text)
+        for axis, size in enumerate(recorded.shape):
+            if axis and self.batch.has(size):
+                text = f"{name}: dimension {axis} depends on the batch ({quote(str(size))}); only the first may"
+                raise UnsupportedError(self.origin.file, text)
+        return self.graph.builder.add("reshape", [value.name], name, shape=value.dims[1:])
+
+
+def _finite(value: torch.Tensor) -> bool:
+    return not value.is_floating_point() or bool(torch.isfinite(value).all())
+
+
+def _tensors(recorded: Any) -> bool:
+    """
+    Whether a node gives tensors, not sizes.
+    """
+    if isinstance(recorded, list | tuple):
+        return any(map(_tensors, recorded))
+    return isinstance(recorded, torch.Tensor)
+
+
+def _holds_computed(values: Any) -> bool:
+    if isinstance(values, dict):
+        return _holds_computed(list(values.values()))
+    if isinstance(values, list | tuple):
+        return any(map(_holds_computed, values))
+    return isinstance(values, Computed)
+
+
+def _missing(op: str, nodes: Iterable[torch.fx.Node]) -> str:
+    """
+    One op that is missing: where it is, and what is nearest to it.
+    """
+    first, *more = nodes
+    near = difflib.get_close_matches(op, map(str, TRANSLATIONS), n=1, cutoff=0.5)
+    nearest = f"; the nearest that is: {near[0]}" if near else ""
+    others = f", and {len(more)} more of it" if more else ""
+    return f"{place(first)} is not compiled{others}{nearest}"

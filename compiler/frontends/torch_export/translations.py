@@ -1,0 +1,28 @@
+"""
+Every ATen op that is translated, with the function that does it.
+"""
+
+from typing import Any
+
+from compiler.frontends.torch_export import (
+    translate_elementwise,
+    translate_images,
+    translate_layers,
+    translate_lookups,
+    translate_reductions,
+    translate_sequences,
+    translate_shapes,
+)
+from compiler.frontends.torch_export.translate_elementwise import Translation
+
+FAMILIES = (
+    translate_elementwise,
+    translate_shapes,
+    translate_lookups,
+    translate_reductions,
+    translate_layers,
+    translate_images,
+    translate_sequences,
+)
+
+TRANSLATIONS: dict[Any, Translation] = {op: made for family in FAMILIES for op, made in family.TRANSLATIONS.items()}

@@ -1,0 +1,89 @@
+"""
+Exported programs of many architectures: the reference of the model gives what torch gives, for batches of any size.
+"""
+
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from compiler.check import check
+from compiler.frontends.torch_export.modules import exported
+from compiler.frontends.torch_export.program import translate
+from compiler.frontends.torch_export.running import asking
+from compiler.ir import Model, Origin
+from compiler.ops import Array
+from compiler.ops.reference import evaluate
+from tests.frontends.torch_modules import ARCHITECTURES
+
+RELATIVE, ABSOLUTE = 1e-4, 1e-5
+BATCHES = (1, 2, 5)
+ORIGIN = Origin("module", "", "torch-module")
+
+
+def randomised(module: nn.Module, seed: int) -> nn.Module:
+    """
+    The module with random parameters, biases and statistics among them.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+        for name, buffer in module.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+    return module
+
+
+def random_inputs(model: Model, examples: tuple[torch.Tensor, ...], count: int) -> list[Array]:
+    """
+    As many samples of every input; integers within those of the example.
+    """
+    random = np.random.default_rng(count)
+    found: list[Array] = []
+    for example in examples:
+        dims = (count, *(example.shape[1:] if model.batched else example.shape))
+        if example.is_floating_point():
+            found.append(random.standard_normal(dims, dtype=np.float32))
+        elif example.dtype == torch.bool:
+            found.append(random.random(dims) < 0.7)
+        else:
+            found.append(random.integers(0, int(example.max()) + 1, dims))
+    return found
+
+
+def compare(module: nn.Module, examples: tuple[torch.Tensor, ...], *, dynamic: bool = True) -> Model:
+    """
+    Compares the reference of a module's model with torch eager, at several sizes of the batch.
+    """
+    program = exported(module, examples, dynamic=dynamic)
+    model = check(translate(program, "module", ORIGIN), "module")
+    assert model.batched == dynamic
+    ask = asking(program, "module")
+    for count in BATCHES:
+        inputs = random_inputs(model, examples, count)
+        values = evaluate(model, dict(zip(model.inputs, inputs, strict=True)))
+        expected = ask(inputs)
+        assert len(expected) == len(model.outputs)
+        for output, wanted in zip(model.outputs, expected, strict=True):
+            found = values[output.tensor]
+            assert found.shape == wanted.shape
+            np.testing.assert_allclose(found, wanted, RELATIVE, ABSOLUTE, err_msg=f"{output.name}, {count} samples")
+    return model
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_reference_gives_what_torch_gives(name):
+    seed = zlib.crc32(name.encode())
+    torch.manual_seed(seed)
+    module, examples = ARCHITECTURES[name]()
+    compare(randomised(module, seed), examples)
+
+
+@pytest.mark.parametrize("name", ["resnet", "lstm_deep", "bert"])
+def test_a_program_of_fixed_sizes_takes_one_sample_at_a_time(name):
+    module, examples = ARCHITECTURES[name]()
+    model = compare(randomised(module, 0), examples, dynamic=False)
+    assert model.tensors[model.inputs[0]].fixed_shape == tuple(examples[0].shape)
