@@ -51,6 +51,14 @@ print(json.dumps([time.perf_counter() - begin, time.process_time() - processor])
 BUILDS = 3
 
 
+def environment(path: str) -> dict[str, str]:
+    """
+    What a user's process has: compiled sources are kept, whatever the caller of the benchmarks has set.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": path}
+
+
 def import_time(bench: Bench, effort: Effort) -> list[Table]:
     """
     Importing CartPole's predictor, whose kernels have been compiled before.
@@ -98,7 +106,7 @@ def in_process(program: str, *arguments: str) -> list[float]:
         [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env=environment(path),
     )
     if result.returncode:
         raise RuntimeError(f"a measuring process failed:\n{result.stderr}")

@@ -177,7 +177,7 @@ def translate(function: Callable[..., int]) -> tuple[str, str, str, list[str]]:
     return function.__name__, text, only.fndesc.llvm_func_name, ["i64" if number else "ptr" for number in numbers]
 
 
-_REARRANGING = r"kernels\d+transpose"
+_REARRANGING = r"kernels\d+(transpose|give_block)"
 """The functions that LLVM would make 2 KB of each for some per cent of a batch's time: they only move values."""
 
 

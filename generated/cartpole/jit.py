@@ -37,11 +37,12 @@ def kernel(function: Function) -> Function:
     """
     Decorates a function that entry points call; when compiled, Python can't call it.
     """
-    dispatcher: Any = _njit(**_COMMON, no_cpython_wrapper=True, _nrt=False)(function)
-    typed = dispatcher.get_call_template
-    # Numba would compile a kernel once more for each constant that it is called with.
-    dispatcher.get_call_template = lambda args, kws: typed([_types.unliteral(kind) for kind in args], kws)
-    decorated: Function = dispatcher
+    compiled: Any = _njit(**_COMMON, no_cpython_wrapper=True, _nrt=False)(function)
+    if not _config.DISABLE_JIT:
+        typed = compiled.get_call_template
+        # Numba would compile a kernel once more for each constant that it is called with.
+        compiled.get_call_template = lambda args, kws: typed([_types.unliteral(kind) for kind in args], kws)
+    decorated: Function = compiled
     return decorated
 
 

@@ -251,14 +251,17 @@ const [size] = SPEC.observation.shape;
 const observation = new Float32Array(size).fill(0.1);
 const options = SPEC.action.kind === "Box" ? {{ into: new Float32Array(1) }} : undefined;
 const calls = (count) => {{ for (let i = 0; i < count; i++) policy.act(observation, options); }};
-calls(10_000);
-gc();
-const before = process.memoryUsage();
-calls(10_000);
-gc();
-const after = process.memoryUsage();
-assert.ok(after.heapUsed - before.heapUsed < 100_000, `${{after.heapUsed - before.heapUsed}} bytes`);
-assert.ok(after.arrayBuffers - before.arrayBuffers < 10_000, `${{after.arrayBuffers - before.arrayBuffers}} bytes`);
+const measured = () => {{ gc(); return process.memoryUsage(); }};
+// What calls leave grows in each round; what the engine learns about them, sometimes 200 KB at once, does not.
+const growth = {{ heapUsed: Infinity, arrayBuffers: Infinity }};
+for (let round = 0; round < 4; round++) {{
+    const before = measured();
+    calls(20_000);
+    const after = measured();
+    for (const part in growth) growth[part] = Math.min(growth[part], after[part] - before[part]);
+}}
+assert.ok(growth.heapUsed < 100_000, `${{growth.heapUsed}} bytes`);
+assert.ok(growth.arrayBuffers < 10_000, `${{growth.arrayBuffers}} bytes`);
 const {{ instance }} = await WebAssembly.instantiate(await readFile("{name}/{name}.wasm"));
 assert.throws(() => instance.exports.memory.grow(1), RangeError);
 """,
