@@ -97,7 +97,7 @@ def _attention(
     if mask is not None:
         scores = scores + mask
     if causal:
-        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+        scores = np.where(np.tri(*scores.shape[-2:]) > 0, scores, -np.inf)
     highest = scores.max(axis=-1, keepdims=True)
     raised = np.exp(scores - np.where(highest == -np.inf, 0, highest))
     total = raised.sum(axis=-1, keepdims=True)

@@ -104,7 +104,7 @@ def spread(op: str, *dims: Dims) -> Dims:
     """
     The dims that dims of one rank broadcast to.
     """
-    result = []
+    result: list[int] = []
     for sizes in zip(*dims, strict=True):
         larger = {size for size in sizes if size != 1} or {1}
         if len(larger) > 1:

@@ -96,9 +96,7 @@ def _conv_transposed_result(inputs: Sequence[Tensor], attributes: Attributes) ->
 def _pool_result(op: str, inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
     count, channels, *image = images(op, inputs[0])
     kernel, padding = whole(op, attributes, "kernel", 1, 2), whole(op, attributes, "padding", 0, 2)
-    dilations = whole(op, attributes, "dilation", 1, 2) if "dilation" in attributes else (1, 1)
-    reach = [gap * (size - 1) + 1 for gap, size in zip(dilations, kernel, strict=True)]
-    if any(2 * pad > size for pad, size in zip(padding, reach, strict=True)):
+    if any(2 * pad > side for pad, side in zip(padding, kernel, strict=True)):
         refuse(op, f"the padding {padding} is more than half of the kernel {kernel}")
     result = _windows(op, attributes, tuple(image), kernel, padding, bool(attributes["ceil"]))
     return sample(FLOAT, (count, channels, *result))

@@ -5,7 +5,6 @@ The scale is what the caller gave PyTorch, or 0.0 where PyTorch takes it from th
 size is no whole number, the two differ.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,25 +15,34 @@ from compiler.ops.dims import FLOAT, sample, whole
 from compiler.ops.image import Pair, images
 from compiler.ops.table import Array, Attributes, Op, TensorType, refuse
 
+SMALLEST, LARGEST = 2.0**-24, 2.0**24
+"""The scales that are taken, whose products with any size are far from overflow."""
+
 
 def nearest_places(size: int, result: int, scale: float) -> Array:
     """
     Along one axis, the index of the element that each element of the result is.
 
-    Computed in float32, as PyTorch computes it for float32: an index that rounding moves must move here too.
-    Source: aten/src/ATen/native/UpSample.h, nearest_neighbor_compute_source_index.
+    Computed in float32, as PyTorch computes it for float32: an index that rounding moves must move here too. A scale
+    does not count where the result is as large as the image, or twice as large.
+    Source: aten/src/ATen/native/UpSample.h, nearest_neighbor_compute_source_index and nearest_idx.
     """
+    if result in (size, 2 * size):
+        return np.arange(result) // (result // size)
     step = np.float32(1 / scale) if scale else np.float32(size) / np.float32(result)
-    places = np.floor(np.arange(result, dtype=np.float32) * step).astype(np.int64)
-    return np.minimum(places, size - 1)
+    places = np.floor(np.arange(result, dtype=np.float32) * step)
+    return np.asarray(np.minimum(places.astype(np.int64), size - 1))
 
 
 def linear_places(size: int, result: int, scale: float, align_corners: bool) -> tuple[Array, Array, Array]:
     """
     Along one axis, the indices of the elements before and after each element of the result, and how far it is between.
 
+    Of a result as large as the image, each element is that of the image, whatever the scale.
     Source: aten/src/ATen/native/UpSample.h, area_pixel_compute_source_index and compute_source_index_and_lambda.
     """
+    if result == size:
+        return np.arange(size), np.arange(size), np.zeros(size)
     count = np.arange(result, dtype=np.float64)
     if align_corners:
         places = count * ((size - 1) / (result - 1) if result > 1 else 0.0)
@@ -48,10 +56,9 @@ def _result(op: str, inputs: Sequence[Tensor], attributes: Attributes) -> Tensor
     count, channels, *_ = images(op, inputs[0])
     size, scales = whole(op, attributes, "size", 1, 2), attributes["scales"]
     assert isinstance(scales, tuple)
-    if len(scales) != 2 or any(type(scale) is not float or not 0 <= scale < math.inf for scale in scales):
-        refuse(op, f"attribute scales must be two finite floats of at least 0, found {quote(scales)}")
-    if any(scale and not math.isfinite(1 / scale) for scale in scales if isinstance(scale, float)):
-        refuse(op, f"attribute scales is too small: {quote(scales)}")
+    known = [scale for scale in scales if isinstance(scale, float) and (not scale or SMALLEST <= scale <= LARGEST)]
+    if len(scales) != 2 or len(known) != 2:
+        refuse(op, f"attribute scales must be two floats, 0 or from {SMALLEST} to {LARGEST}, found {quote(scales)}")
     return sample(FLOAT, (count, channels, *size))
 
 
