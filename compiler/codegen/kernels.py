@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 
+from compiler.codegen.body import KernelView
 from compiler.codegen.choices import ChoicesView, LookupView, groups_of
 from compiler.codegen.dense import SPARSE, ColumnsView, RowsView
 from compiler.codegen.expressions import number
@@ -20,6 +21,7 @@ from compiler.codegen.features import (
     PreluView,
     QuantileView,
 )
+from compiler.codegen.general_kernels import general_kernel
 from compiler.codegen.images import IMAGE_OPS, image_view
 from compiler.codegen.layer import Common, LayerView, RaggedView
 from compiler.codegen.naming import comment
@@ -32,7 +34,7 @@ from compiler.ops.heads import LARGEST_EVEN_LOGIT
 from compiler.resources import resource
 
 
-def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView:
+def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView | KernelView:
     """
     The view of one node.
 
@@ -42,6 +44,10 @@ def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView
     features = model.tensors[node.inputs[0]].elements
     title = f"`{comment(node.name)}`: {_title(model, node)}"
     activation, arguments = _activation(node)
+    if model.policy is None and OPS[node.op].elementwise:
+        return general_kernel(model, node, function, lanes, f"{activation}(x{arguments})")
+    if OPS[node.op].template == "nest":
+        return general_kernel(model, node, function, lanes)
     common = LayerView(function, title, lanes, features, activation, arguments)
     if OPS[node.op].elementwise or node.op in PLAIN:
         return common

@@ -1,0 +1,115 @@
+"""
+The kernels of general models: who writes the body of which op's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from compiler.codegen import arranging_kernels as arranging
+from compiler.codegen import norm_kernels as norms
+from compiler.codegen.body import Body, KernelView, Operand
+from compiler.codegen.element_kernels import BINARY, UNARY, cast_expression, write_binary, write_elements
+from compiler.codegen.naming import comment
+from compiler.codegen.product_kernels import write_linear, write_matmul
+from compiler.codegen.reduction_kernels import FOLDS, write_place_of_extreme, write_reduction, write_running_sum
+from compiler.errors import BuildError, quote
+from compiler.ir import Model, Node
+
+Operands = Sequence[Operand]
+Writer = Callable[[Body, Node, Operands, Operands], None]
+
+
+def general_kernel(model: Model, node: Node, function: str, lanes: int, activation: str = "") -> KernelView:
+    """
+    The view of a node's kernel.
+
+    Args:
+        model: after all passes.
+        node: of a general op, or of an activation.
+        function: the kernel's name.
+        lanes: values in a register.
+        activation: the call of an activation's function on `x`.
+
+    Raises:
+        BuildError: if the node is of an op that has no kernel yet.
+    """
+    names = INPUTS.get(node.op, ("source", "other", "third"))
+    if len(names) < len(node.inputs):
+        names = tuple(f"source{number}" for number in range(len(node.inputs)))
+    inputs = [Operand.of(name, model.tensors[key]) for name, key in zip(names, node.inputs, strict=False)]
+    targets = ("target", "last")[: len(node.outputs)]
+    results = [Operand.of(name, model.tensors[key]) for name, key in zip(targets, node.outputs, strict=True)]
+    body = Body(lanes)
+    _write(model, node, activation)(body, node, inputs, results)
+    shapes = " and ".join("x".join(map(str, operand.dims)) or "1" for operand in (inputs[0], results[0]))
+    title = f"`{comment(node.name)}`: {node.op}, {shapes.replace(' and ', ' to ')}"
+    parameters = tuple(operand.name for operand in (*inputs, *results))
+    return KernelView(function, title, parameters, body.text)
+
+
+def _write(model: Model, node: Node, activation: str) -> Writer:
+    op = node.op
+    if activation or op in UNARY:
+        return lambda body, node, inputs, results: write_elements(body, [*inputs], results[0], activation or UNARY[op])
+    if op in BINARY:
+        exponent = _only_value(model, node.inputs[1])
+        return lambda body, node, inputs, results: write_binary(op, body, [*inputs], results[0], exponent)
+    if op == "take":
+        indices = model.tensors[node.inputs[1]]
+        return lambda body, node, inputs, results: arranging.write_take(body, node, inputs[0], results[0], indices)
+    if op not in WRITERS:
+        raise BuildError("codegen", f"node {quote(node.name)}: there is no kernel for op {op}")
+    return WRITERS[op]
+
+
+def _only_value(model: Model, name: str) -> float | None:
+    """
+    The value that all elements of a constant have, if they have one.
+    """
+    data = model.tensors[name].data
+    if data is None or not data.size or not (data == data.flat[0]).all():
+        return None
+    return float(np.asarray(data.flat[0]))
+
+
+INPUTS = {
+    "where": ("condition", "source", "other"),
+    "embedding": ("indices", "table"),
+    "linear_over": ("source", "weight", "bias"),
+    "layer_norm": ("source", "weight", "bias"),
+    "group_norm": ("source", "weight", "bias"),
+    "rms_norm": ("source", "weight"),
+    "take": ("source", "indices"),
+    "gather": ("source", "indices"),
+}
+"""What kernels call their inputs, where that says more than `source` and `other`."""
+
+WRITERS: Mapping[str, Writer] = {
+    "where": lambda body, node, inputs, results: write_elements(
+        body, [*inputs], results[0], "select(c == 0.0, y, x)", ("c", "x", "y")
+    ),
+    "cast": lambda body, node, inputs, results: write_elements(
+        body, [*inputs], results[0], cast_expression(inputs[0].dtype, results[0].dtype)
+    ),
+    "permute": lambda body, node, inputs, results: arranging.write_permute(body, node, inputs[0], results[0]),
+    "expand": lambda body, node, inputs, results: arranging.write_expand(body, node, inputs[0], results[0]),
+    "slice": lambda body, node, inputs, results: arranging.write_slice(body, node, inputs[0], results[0]),
+    "flip": lambda body, node, inputs, results: arranging.write_flip(body, node, inputs[0], results[0]),
+    "join": lambda body, node, inputs, results: arranging.write_join(body, node, inputs, results[0]),
+    "surround": lambda body, node, inputs, results: arranging.write_surround(body, node, inputs[0], results[0]),
+    "embedding": lambda body, node, inputs, results: arranging.write_embedding(body, *inputs, *results),
+    "gather": lambda body, node, inputs, results: arranging.write_gather(body, node, *inputs, *results),
+    **dict.fromkeys(FOLDS, lambda body, node, inputs, results: write_reduction(body, node, inputs[0], results[0])),
+    "index_of_max": lambda body, node, inputs, results: write_place_of_extreme(body, node, inputs[0]),
+    "index_of_min": lambda body, node, inputs, results: write_place_of_extreme(body, node, inputs[0]),
+    "running_sum": lambda body, node, inputs, results: write_running_sum(body, node, inputs[0]),
+    "softmax_over": lambda body, node, inputs, results: norms.write_softmax(body, node, inputs[0]),
+    "log_softmax_over": lambda body, node, inputs, results: norms.write_softmax(body, node, inputs[0]),
+    "layer_norm": lambda body, node, inputs, results: norms.write_row_norm(body, node, inputs[0]),
+    "rms_norm": lambda body, node, inputs, results: norms.write_row_norm(body, node, inputs[0]),
+    "group_norm": lambda body, node, inputs, results: norms.write_group_norm(body, node, inputs[0]),
+    "matmul": lambda body, node, inputs, results: write_matmul(body, *inputs, *results),
+    "linear_over": lambda body, node, inputs, results: write_linear(body, inputs[0], results[0]),
+}
+"""Who writes the body of an op's kernel."""
