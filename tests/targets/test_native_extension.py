@@ -32,7 +32,7 @@ LIBC = {"memcpy", "memset", "memmove", "memcmp"}
 ROOT = Path(__file__).parents[2]
 OBSERVATION = [0.1, -0.2, 0.03, 0.4]
 PYTHONS = ("python3.11", "python3.12", "python3.13", "python3.14")
-NATIVE_LIMIT, PORTABLE_LIMIT = 40 << 10, 80 << 10
+NATIVE_LIMIT, PORTABLE_LIMIT = 40_000, 80_000
 
 
 @pytest.fixture(scope="module")
