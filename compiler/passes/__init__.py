@@ -21,7 +21,6 @@ from compiler.passes.keep_action import keep_action
 from compiler.passes.look_up_one_hots import look_up_one_hots
 from compiler.passes.lower_layers import lower_layers
 from compiler.passes.merge_masks import merge_masks
-from compiler.passes.narrow_constants import narrow_constants
 from compiler.passes.pack_convolutions import pack_convolutions
 from compiler.passes.pack_dense import pack_dense
 from compiler.passes.sink_reshapes import sink_reshapes
@@ -44,7 +43,6 @@ PIPELINE: tuple[Pass, ...] = (
     pack_convolutions,
     pack_dense,
     fuse_activations,
-    narrow_constants,
 )
 """The passes of every build, in order."""
 

@@ -1,0 +1,145 @@
+"""
+Layers of general models take the ops with the fastest kernels, batch norms go into them, reshapes get out of the way.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from compiler.ir import BATCH, DType, Model, Output
+from compiler.ops.reference import evaluate
+from compiler.passes.fold_scales import fold_scales
+from compiler.passes.lower_layers import lower_layers
+from compiler.passes.sink_reshapes import sink_reshapes
+from compiler.pipeline import run_passes
+from tests.passes.graphs import RAISE, Graph, apply
+
+
+class Images(Graph):
+    """
+    A builder whose input `image` has three channels.
+    """
+
+    def __init__(self, number: int = 1) -> None:
+        super().__init__()
+        self.tensors.clear()
+        self.input("image", DType.FLOAT32, (BATCH, number, 3, 8, 9))
+
+    def conv(self, source: str, name: str, filters: int, groups: int = 1) -> str:
+        channels = self.tensors[source].fixed_shape[1] // groups
+        weight = self.constant(f"{name}.weight", self.values(filters, channels, 3, 3))
+        attributes = {"stride": (1, 2), "padding": (1, 0), "dilation": (1, 1), "groups": groups}
+        return self.add("conv", [source, weight, self.bias(f"{name}.bias", filters)], name, **attributes)
+
+    def norm(self, source: str, name: str) -> str:
+        channels = self.tensors[source].fixed_shape[1]
+        scaled = self.add("times", [source, self.constant(f"{name}.scale", self.values(channels, 1, 1))], name)
+        return self.add("plus", [scaled, self.constant(f"{name}.shift", self.values(channels, 1, 1))], name)
+
+    def values(self, *shape: int):
+        return self.rng.normal(size=shape).astype(np.float32)
+
+    def general(self, *results: str) -> Model:
+        outputs = tuple(Output(f"output_{name}", name) for name in results)
+        return replace(self.model((results[0], "output"), policy=False, inputs=("image",)), outputs=outputs)
+
+
+def check_same(before: Model, after: Model, number: int = 1) -> None:
+    inputs = {"image": np.random.default_rng(1).normal(size=(2, number, 3, 8, 9))}
+    one, other = evaluate(before, inputs), evaluate(after, inputs)
+    for old, new in zip(before.outputs, after.outputs, strict=True):
+        np.testing.assert_allclose(one[old.tensor], other[new.tensor], rtol=1e-6, atol=1e-6)
+
+
+def ops(model: Model) -> list[str]:
+    return [node.op for node in model.nodes]
+
+
+def test_one_image_and_one_group_become_a_convolution_of_policies():
+    found = Images()
+    model = found.general(found.conv("image", "stem", 8))
+    after = apply(lower_layers, model)
+    assert ops(after) == ["reshape", "conv2d", "reshape"]
+    assert after.nodes[1].attributes == {"stride": (1, 2), "padding": (1, 0), "dilation": (1, 1)}
+    check_same(model, after)
+
+
+@pytest.mark.parametrize(("number", "groups"), [(2, 1), (1, 3)])
+def test_several_images_or_groups_are_left_alone(number, groups):
+    found = Images(number)
+    model = found.general(found.conv("image", "stem", 6, groups))
+    assert apply(lower_layers, model) == model
+
+
+def test_one_row_becomes_a_linear_layer_and_several_do_not():
+    found = Images()
+    row = found.add("reshape", ["image"], "flat", shape=(1, 216))
+    rows = found.add("reshape", ["image"], "rows", shape=(3, 72))
+    weights = [found.constant("w", found.values(5, 216)), found.bias("b", 5)]
+    others = [found.constant("v", found.values(4, 72)), found.bias("c", 4)]
+    model = found.general(
+        found.add("linear_over", [row, *weights], "head"), found.add("linear_over", [rows, *others], "mixer")
+    )
+    after = apply(lower_layers, model)
+    assert ops(after) == ["reshape", "reshape", "reshape", "linear", "reshape", "linear_over"]
+    check_same(model, after)
+
+
+def test_batch_norm_becomes_part_of_the_convolution():
+    found = Images()
+    model = found.general(found.norm(found.conv("image", "stem", 6, 3), "norm"))
+    after = apply(fold_scales, model)
+    assert ops(after) == ["conv"]
+    check_same(model, after)
+
+
+def test_what_is_no_batch_norm_stays():
+    found = Images()
+    convolved = found.conv("image", "stem", 6)
+    rows = found.constant("rows", found.values(8, 1))
+    by_row = found.general(found.add("times", [convolved, rows], "by row"))
+    assert apply(fold_scales, by_row) == by_row
+
+    found = Images()
+    convolved = found.conv("image", "stem", 6)
+    needed = found.general(found.norm(convolved, "norm"), convolved)
+    assert apply(fold_scales, needed) == needed
+
+    found = Images()
+    alone = found.general(found.norm("image", "norm"))
+    assert apply(fold_scales, alone) == alone
+
+
+def test_an_activation_follows_its_layer_through_a_reshape():
+    found = Images()
+    first = found.add("relu", [found.norm(found.conv("image", "stem", 8), "norm")], "relu")
+    second = found.add("relu", [found.conv(first, "next", 4)], "relu")
+    model = found.general(second)
+    lowered = apply(sink_reshapes, apply(lower_layers, apply(fold_scales, model)))
+    assert ops(lowered) == ["reshape", "conv2d", "relu", "conv2d", "relu", "reshape"]
+    packed = run_passes(model, RAISE)
+    assert ops(packed) == ["reshape", "pad", "convolution", "pad", "convolution", "channels_first", "reshape"]
+    check_same(model, lowered)
+    check_same(model, packed)
+
+
+def test_reshapes_in_a_row_become_one():
+    found = Images()
+    flat = found.add("reshape", ["image"], "flat", shape=(216,))
+    back = found.add("reshape", [flat], "back", shape=(1, 3, 8, 9))
+    other = found.add("reshape", [back], "other", shape=(24, 9))
+    model = found.general(found.add("tanh", [back], "tanh"), other)
+    after = apply(sink_reshapes, model)
+    assert ops(after) == ["reshape", "tanh"]
+    assert after.nodes[1].inputs == ("image",)
+    check_same(model, after)
+
+
+def test_an_output_keeps_its_name():
+    found = Images()
+    same = found.add("reshape", ["image"], "same", shape=(1, 3, 8, 9))
+    model = found.general(same)
+    after = apply(sink_reshapes, model)
+    assert ops(after) == ["reshape"]
+    check_same(model, after)
