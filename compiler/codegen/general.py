@@ -13,10 +13,15 @@ from compiler.codegen.workspace import Workspace, plan_workspace
 from compiler.errors import UnsupportedError, quote
 from compiler.ir import BATCH, DType, Model, Tensor
 from compiler.modelfile import EncodedModel
+from compiler.ops import OPS
 from compiler.options import BuildOptions
 
 TAKEN = ("inputs", "weights", "work", "rows", "row", "results", "room", "blob", "first", "last", "arrays")
 """Variables where inputs have names."""
+STACK = 16384
+"""float32 words of workspace that the entry point for one observation takes from the stack."""
+LONG = 100_000
+"""Multiply-adds from which on other threads may run meanwhile, which costs 30 ns."""
 GIVEN = {DType.FLOAT32: "float32", DType.INT64: "int64", DType.BOOL: "bool"}
 """What callers give and get, by the dtype in the model."""
 
@@ -64,11 +69,19 @@ class GeneralArray:
         return "int64" if self.dtype == "int64" else "float32"
 
     @property
-    def given(self) -> str:
+    def flat(self) -> bool:
         """
-        The expression of what the caller gets.
+        Whether one observation is a row.
         """
-        shaped = f"{self.name}.reshape({self.name}_shape)"
+        return self.shape == f"({self.count},)"
+
+    def given(self, form: str) -> str:
+        """
+        The expression of what the caller gets: in the `shape` of one observation, with `rows` in front, or as a `row`.
+        """
+        shape = self.shape if form == "shape" else f"(rows, {self.shape[1:]}".replace("(rows, )", "(rows,)")
+        plain = form == "row" or (form == "shape" and self.flat)
+        shaped = self.name if plain else f"{self.name}.reshape({shape.replace(',)', ')')})"
         return f"{shaped}.astype(np.bool_)" if self.dtype == "bool" else shaped
 
 
@@ -91,6 +104,8 @@ class GeneralView:
     weights_at: int
     model_sha256: str
     steps: list[str]
+    long: bool
+    """Whether one observation takes so long that other threads should run meanwhile."""
     named: frozenset[str] = frozenset()
     words: list[str] = field(default_factory=list)
     kernels_named: list[str] = field(default_factory=list)
@@ -140,6 +155,44 @@ class GeneralView:
         """
         arrays = ["BUFFER"] * len(self.inputs)
         return call("@entry", ["NUMBER", *arrays, "NUMBER", *["BUFFER"] * (len(self.outputs) + 1)], 0)
+
+    @property
+    def short(self) -> bool:
+        """
+        Whether there is a shorter way for one observation: of float32, which need no look at their values in Python.
+        """
+        return all(array.dtype == "float32" for array in self.inputs)
+
+    @property
+    def on_stack(self) -> bool:
+        """
+        Whether the workspace for one observation comes from the stack.
+        """
+        return self.workspace <= STACK
+
+    @property
+    def short_entry(self) -> str:
+        """
+        The decorator of the entry point for one observation; it lets other threads run where it takes long.
+        """
+        after = ["BUFFER"] * (len(self.outputs) + (not self.on_stack))
+        return call("@entry", [*["BUFFER"] * len(self.inputs), "NUMBER", *after, f"release_lock={self.long}"], 0)
+
+    @property
+    def short_arguments(self) -> str:
+        """
+        Its arguments.
+        """
+        room = [] if self.on_stack else ["np.empty(WORKSPACE + 16, np.float32)"]
+        rows = [array.name if array.flat else f"{array.name}_row" for array in self.inputs]
+        return ", ".join([*rows, "_address", *(array.name for array in self.outputs), *room])
+
+    def result(self, form: str) -> str:
+        """
+        The expression of what `predict` gives.
+        """
+        arrays = ", ".join(array.given(form) for array in self.outputs)
+        return f"Outputs({arrays})" if len(self.outputs) > 1 else arrays
 
     @property
     def exported(self) -> list[str]:
@@ -211,6 +264,8 @@ def general_view(
         weights_at=encoded.blob_offset,
         model_sha256=digest,
         steps=list(_calls(model, encoded, plan, functions)),
+        long=sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes)
+        >= LONG,
     )
 
 
