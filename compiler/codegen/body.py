@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from compiler.codegen.expressions import plus, signature, times
+from compiler.codegen.source import WIDTH
 from compiler.ir import DType, Tensor
 
 Term = tuple[str, int]
@@ -159,10 +160,11 @@ class Body:
         """
         Writes the first `count` lanes of a vector.
         """
-        if count == self.lanes:
-            self.add(f"store({name}, {place}, {value})")
-        else:
-            self.add(f"store_head({name}, {place}, {count}, {value})")
+        before = f"store({name}, {place}, " if count == self.lanes else f"store_head({name}, {place}, {count}, "
+        if 4 * self._depth + len(before) + len(value) >= WIDTH:
+            self.add(f"value = {value}")
+            value = "value"
+        self.add(f"{before}{value})")
 
     @property
     def text(self) -> str:

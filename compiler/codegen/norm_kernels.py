@@ -94,10 +94,8 @@ def write_row_norm(body: Body, node: Node, source: Operand) -> None:
             place = sum_of((begin, 1), (i, 1))
             x = body.load("source", place, width)
             weight = body.load("weight", i, width)
-            if centred:
-                value = f"fma(({x} - mean) * scale, {weight}, {body.load('bias', i, width)})"
-            else:
-                value = f"{x} * scale * {weight}"
+            body.add(f"x = {x} - mean" if centred else f"x = {x}")
+            value = f"fma(x * scale, {weight}, {body.load('bias', i, width)})" if centred else f"x * scale * {weight}"
             body.store("target", place, width, value)
 
 
@@ -117,7 +115,8 @@ def write_group_norm(body: Body, node: Node, source: Operand) -> None:
                 place, channel = sum_of((begin, 1), (i, 1)), sum_of((group, together), (i, 1))
                 x = body.load("source", place, width)
                 weight, bias = (body.load(name, channel, width) for name in ("weight", "bias"))
-                body.store("target", place, width, f"fma(({x} - mean) * scale, {weight}, {bias})")
+                body.add(f"x = {x} - mean")
+                body.store("target", place, width, f"fma(x * scale, {weight}, {bias})")
             return
         with body.loop("k", together) as k:
             channel = sum_of((group, together), (k, 1))

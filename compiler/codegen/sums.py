@@ -84,16 +84,16 @@ def run_chains(body: Body, count: int, chains: int, step: Callable[[str, str, in
         body.add(*step("a0", str(whole), rest))
 
 
-def fold_values(body: Body, source: str, begin: str, count: int, chains: int, fold: Fold, made: str = "{}") -> None:
+def fold_values(body: Body, source: str, begin: str, count: int, chains: int, fold: Fold) -> None:
     """
-    Folds values that lie side by side into the chains; `made` is what is made of them before.
+    Folds values that lie side by side into the chains.
     """
 
     def step(a: str, place: str, width: int) -> list[str]:
-        value = made.format(body.load(source, sum_of((begin, 1), (place, 1)), width))
-        if width < body.lanes and (fold != SUM or made != "{}"):
-            value = f"select(between(0, {width}), {value}, splat({fold.start}))"
-        return [f"{a} = {fold.of(a, value)}"]
+        value = body.load(source, sum_of((begin, 1), (place, 1)), width)
+        if width == body.lanes or fold == SUM:
+            return [f"{a} = {fold.of(a, value)}"]
+        return [f"x = select(between(0, {width}), {value}, splat({fold.start}))", f"{a} = {fold.of(a, 'x')}"]
 
     run_chains(body, count, chains, step)
 

@@ -178,7 +178,7 @@ def _text(model: Model, names: Mapping[str, str], lanes: int) -> str:
     for node in model.nodes:
         layer = layer_view(model, node, names[node.name], lanes)
         texts.append(environment.get_template(template_name(node)).render(layer=layer, lanes=lanes).strip())
-    assert max(len(line) for text in texts for line in text.splitlines()) <= 120
+    assert not [line for text in texts for line in text.splitlines() if len(line) > 120]
     return "\n\n\n".join([*codegen._functions("\n".join(texts)), *texts])
 
 
