@@ -80,6 +80,12 @@ class BuildOptions:
     """For a bare policy.pth of CrossQ: what BatchRenorm adds to the variance, which SB3 sets to 0.001 by default."""
     exploration_rate: float | None = None
     """For a bare policy.pth of DQN or QRDQN: the probability of a random action, where actions are drawn."""
+    module: str | None = None
+    """For a state dict of PyTorch: `package.module:factory`, what makes its module and example inputs; it is imported and
+    called, so `trust` must be given."""
+    trust: bool = False
+    """Execute what a source of PyTorch says, where only that tells what it holds: the factory of `module`, and what a .pt2
+    file holds beside plain tensors and ops."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("nonfinite", NONFINITE), ("lanes", LANES), ("target", TARGETS)):

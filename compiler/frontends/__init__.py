@@ -2,25 +2,43 @@
 From a checkpoint, whatever tool wrote it, to a model: `read`.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from compiler.errors import CheckpointError, UnsupportedError
 from compiler.frontends.sb3.policy_file import read_policy_file
 from compiler.frontends.sb3.policy_zip import read_zip
+from compiler.frontends.torch_export import read_program, read_program_with_source, read_state, read_state_with_source
 from compiler.ir import Model
+from compiler.ops import Array
 from compiler.options import BuildOptions
 from compiler.readers.archive import Archive, is_archive
 from compiler.readers.files import read_file
+from compiler.readers.safetensors import is_safetensors
 
 Reader: TypeAlias = Callable[[memoryview, Path, BuildOptions], Model]
+Ask: TypeAlias = Callable[[Sequence[Array]], list[Array]]
+"""
+What a source answers, computed by the library that it comes from: inputs in the model's order, samples in their first
+dimension, to outputs in the model's order.
+"""
+
+WITH_SOURCE = {read_program: read_program_with_source, read_state: read_state_with_source}
+"""Of readers whose library can be asked, those that return what asks it as well."""
+PROGRAM = re.compile(r"[^/]+/models/[^/]+\.json|serialized_exported_program\.json")
+"""The member of a .pt2 file that describes its program."""
 
 PICKLE = b"\x80"
 """How a pickle begins. Before it wrote archives, torch.save wrote a row of them; the reader refuses all others."""
 EXPECTED = (
-    "expected the .zip that Stable-Baselines3's model.save() writes, the policy.pth in it, or the file that "
-    "model.policy.save() writes"
+    "expected the .zip that Stable-Baselines3's model.save() writes, the policy.pth in it, the file that "
+    "model.policy.save() writes, or the .pt2 that torch.export.save() writes"
+)
+STATE = (
+    "holds tensors only: name what makes their module with --module package.module:factory --trust, or export the "
+    "model with torch.export"
 )
 
 
@@ -33,14 +51,33 @@ def read(path: Path, options: BuildOptions) -> Model:
         UnsupportedError: it is sound but can't be compiled, or does not say enough.
         BuildError: an option contradicts it.
     """
+    return read_with_source(path, options, asked=False)[0]
+
+
+def read_with_source(path: Path, options: BuildOptions, *, asked: bool = True) -> tuple[Model, Ask | None]:
+    """
+    The same, and what asks its source, where the source is a program of PyTorch.
+
+    Args:
+        path: the checkpoint.
+        options: how to read it.
+        asked: whether the source is to be asked at all.
+    """
     data = read_file(path)
-    reader = _reader(data, path)
+    reader = _reader(data, path, options)
     if reader is None:
         raise CheckpointError(str(path), EXPECTED)
-    return reader(data, path, options)
+    if not asked or reader not in WITH_SOURCE:
+        return reader(data, path, options), None
+    found = WITH_SOURCE[reader](data, path, options)
+    return found.model, found.ask
 
 
-def _reader(data: memoryview, path: Path) -> Reader | None:
+def _reader(data: memoryview, path: Path, options: BuildOptions) -> Reader | None:
+    if options.module is not None:
+        return read_state
+    if is_safetensors(data):
+        raise UnsupportedError(str(path), STATE)
     if bytes(data[:1]) == PICKLE:
         return read_policy_file
     if not is_archive(data):
@@ -48,6 +85,8 @@ def _reader(data: memoryview, path: Path) -> Reader | None:
     names = Archive.open(data, str(path)).names
     if "data" in names or "policy.pth" in names:
         return read_zip
+    if any(map(PROGRAM.fullmatch, names)):
+        return read_program
     if any(name.endswith("/constants.pkl") for name in names):
         raise UnsupportedError(str(path), f"is a TorchScript archive, which this version does not compile; {EXPECTED}")
     if any(name.endswith("/data.pkl") for name in names):

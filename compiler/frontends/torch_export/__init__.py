@@ -1,0 +1,116 @@
+"""
+PyTorch models through torch.export: `.pt2` files, live modules, and state dicts with the code of their module.
+
+torch is imported when one of these is read, never before, and need not be installed for anything else.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler.errors import UnsupportedError
+from compiler.ir import Model
+from compiler.ops import Array
+from compiler.options import BuildOptions
+
+NEEDED = "needs PyTorch, which is not installed: pip install torch"
+
+
+@dataclass(frozen=True)
+class Read:
+    """
+    A model, and what its source answers when torch computes it.
+    """
+
+    model: Model
+    ask: Callable[[Sequence[Array]], list[Array]]
+    """Inputs in the order of the model's, samples in their first dimension, to outputs in the order of the model's."""
+
+
+def read_program(data: memoryview, path: Path, options: BuildOptions) -> Model:
+    """
+    The model of a .pt2 file.
+
+    Raises:
+        CheckpointError: the file is damaged.
+        UnsupportedError: it can't be compiled, says what only a trusted file may, or torch is not installed.
+    """
+    return read_program_with_source(data, path, options).model
+
+
+def read_program_with_source(data: memoryview, path: Path, options: BuildOptions) -> Read:
+    """
+    The model of a .pt2 file, and torch's answers to compare with.
+    """
+    _need_torch(str(path))
+    from compiler.frontends.torch_export import files
+
+    return Read(*files.read(data, path, options))
+
+
+def from_module(
+    module: Any,
+    example_inputs: Sequence[Any],
+    *,
+    name: str | None = None,
+    example_keywords: Mapping[str, Any] | None = None,
+    dynamic: bool = True,
+    allow_nonfinite: bool = False,
+) -> Read:
+    """
+    The model of a live module, in evaluation mode; the module is left as it was.
+
+    Args:
+        module: a torch.nn.Module.
+        example_inputs: arguments of `forward`; their shapes and dtypes matter, their values do not.
+        name: the model's name; that of the class if not given.
+        example_keywords: keyword arguments of `forward`.
+        dynamic: whether the first dimension of all inputs is a batch of any size; else all sizes are fixed.
+        allow_nonfinite: whether weights may be NaN or infinite.
+
+    Raises:
+        UnsupportedError: it can't be exported or compiled, or torch is not installed.
+    """
+    _need_torch(name or "module")
+    from compiler.frontends.torch_export import modules
+
+    return Read(
+        *modules.read(
+            module,
+            example_inputs,
+            name=name or type(module).__name__,
+            example_keywords=example_keywords,
+            dynamic=dynamic,
+            allow_nonfinite=allow_nonfinite,
+        )
+    )
+
+
+def read_state(data: memoryview, path: Path, options: BuildOptions) -> Model:
+    """
+    The model of a state dict (`.pth` or `.safetensors`) in the module that `options.module` makes.
+
+    Raises:
+        BuildError: `module` names nothing that makes one, or is not trusted.
+        CheckpointError: the file is damaged, or its tensors are not the module's.
+        UnsupportedError: the module can't be exported or compiled, or torch is not installed.
+    """
+    return read_state_with_source(data, path, options).model
+
+
+def read_state_with_source(data: memoryview, path: Path, options: BuildOptions) -> Read:
+    """
+    The same, and torch's answers to compare with.
+    """
+    _need_torch(str(path))
+    from compiler.frontends.torch_export import states
+
+    return Read(*states.read(data, path, options))
+
+
+def _need_torch(where: str) -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise UnsupportedError(where, NEEDED) from None

@@ -2,6 +2,7 @@
 A live torch.nn.Module to a model: exported in evaluation mode, then read as a file would be.
 """
 
+import hashlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,12 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from compiler.errors import UnsupportedError, quote
+from compiler.frontends.torch_export.program import translate
 from compiler.frontends.torch_export.quiet import quietly
+from compiler.frontends.torch_export.running import Ask, asking
+from compiler.ir import Model, Origin
+
+FORMAT = "torch-module"
 
 ADVICE = "export it yourself with torch.export and give the .pt2 file, or make the model exportable"
 
@@ -88,3 +94,35 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for part in training:
             part.training = True
+
+
+def read(
+    module: torch.nn.Module,
+    example_inputs: Sequence[Any],
+    *,
+    name: str,
+    example_keywords: Mapping[str, Any] | None = None,
+    dynamic: bool = True,
+    allow_nonfinite: bool = False,
+) -> tuple[Model, Ask]:
+    """
+    The model of a live module, and what torch answers.
+    """
+    if not isinstance(module, torch.nn.Module):
+        raise UnsupportedError(name, f"must be a torch.nn.Module, found {quote(type(module).__name__)}")
+    program = exported(module, example_inputs, example_keywords=example_keywords, dynamic=dynamic, where=name)
+    origin = Origin(name, digest(program), FORMAT, (("torch", str(torch.__version__)),))
+    return translate(program, name, origin, allow_nonfinite=allow_nonfinite), asking(program, name)
+
+
+def digest(program: ExportedProgram) -> str:
+    """
+    The SHA-256 of a module's graph and of all that it knows, in hexadecimal: its identity, as a file's is its bytes.
+    """
+    found = hashlib.sha256(str(program.graph).encode())
+    known = {**program.constants, **program.state_dict}
+    for name, value in known.items():
+        if isinstance(value, torch.Tensor):
+            found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

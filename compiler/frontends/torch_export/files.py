@@ -1,0 +1,79 @@
+"""
+A .pt2 file, as torch.export.save writes it, to a model.
+"""
+
+import hashlib
+import io
+import re
+from pathlib import Path
+
+import torch
+from torch.export import ExportedProgram
+
+from compiler.errors import CheckpointError, PolicycError, UnsupportedError, quote
+from compiler.frontends.torch_export.program import translate
+from compiler.frontends.torch_export.quiet import quietly
+from compiler.frontends.torch_export.running import Ask, asking
+from compiler.frontends.torch_export.screening import description, screened
+from compiler.ir import Model, Origin
+from compiler.options import BuildOptions
+from compiler.readers.archive import Archive
+
+FORMAT = "torch-export"
+PROGRAM = re.compile(r"[^/]+/models/([^/]+)\.json")
+PLAIN_VERSION = re.compile(r"[0-9A-Za-z.+-]{1,40}")
+OLD = "serialized_exported_program.json"
+"""The member that holds the program in files of torch 2.7 and before."""
+
+
+def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, Ask]:
+    """
+    The model of an exported program, and what torch answers.
+
+    Raises:
+        CheckpointError: the file is damaged.
+        UnsupportedError: it holds what can't be compiled, or what only a trusted file may.
+    """
+    program, version = load(data, path, trust=options.trust)
+    versions = (("torch", version),) if PLAIN_VERSION.fullmatch(version) else ()
+    origin = Origin(path.name, hashlib.sha256(data).hexdigest(), FORMAT, versions)
+    model = translate(program, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
+    return model, asking(program, str(path))
+
+
+def load(data: memoryview, path: Path, *, trust: bool) -> tuple[ExportedProgram, str]:
+    """
+    An exported program and the version of torch that wrote it.
+    """
+    where = str(path)
+    archive = Archive.open(data, where)
+    version = _version(archive, where, trust)
+    content = bytes(data) if trust else screened(archive, where)
+    try:
+        with quietly():
+            return torch.export.load(io.BytesIO(content)), version
+    except PolicycError:
+        raise
+    except Exception as error:  # whatever torch makes of a file that is damaged, or of another version
+        found = f"torch {torch.__version__} can't load it: {type(error).__name__}: {quote(str(error), 300)}"
+        wrote = f"; it was written by torch {quote(version)[1:-1]}" if version else ""
+        raise CheckpointError(where, f"{found}{wrote}") from error
+
+
+def _version(archive: Archive, where: str, trust: bool) -> str:
+    """
+    What wrote the archive; refuses those that hold no program, several, or one in the old form.
+    """
+    programs = {match[1]: match[0] for match in map(PROGRAM.fullmatch, archive.names) if match}
+    if OLD in archive:
+        if trust:
+            return ""
+        raise UnsupportedError(
+            where, "was written by torch 2.7 or before, with its weights in a pickle: export it anew, or pass --trust"
+        )
+    if "model" not in programs:
+        listed = ", ".join(map(quote, programs)) or "none"
+        raise UnsupportedError(
+            where, f"must hold one program, called 'model', as torch.export.save writes; found {listed}"
+        )
+    return str(description(archive, programs["model"], where).get("torch_version") or "")
