@@ -4,7 +4,7 @@ The way from a checkpoint to a predictor, as a list of steps.
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +15,7 @@ from compiler import frontends, modelfile, passes, products
 from compiler.check import check
 from compiler.errors import BuildError, ModelFileError, quote
 from compiler.frontends.sb3.vecnormalize import check_model
+from compiler.frontends.torch_export import from_module
 from compiler.ir import Model
 from compiler.loading import load
 from compiler.options import BuildOptions
@@ -32,7 +33,7 @@ from compiler.products import Product
 from compiler.readers.files import read_file
 from compiler.report import Report, dropped_between, median, report_on
 from compiler.targets.machines import Triple
-from compiler.verify import Predictor, verify, worst
+from compiler.verify import Ask, Predictor, verify, worst
 from compiler.verify.asking import single_of
 from compiler.verify.cases import finite_cases
 from compiler.verify.general import random_inputs
@@ -83,23 +84,27 @@ class Build:
 
 
 def build(
-    source: str | Path | Model,
+    source: Any,
     *,
     out: str | Path = "generated",
     name: str | None = None,
     options: BuildOptions | None = None,
     progress: Callable[[Step], None] = lambda step: None,
+    example_inputs: Sequence[Any] | None = None,
+    dynamic: bool = True,
     **choices: Any,
 ) -> Build:
     """
-    Compiles a checkpoint, a model file or a model into a verified predictor: the package `out/name`.
+    Compiles a checkpoint, a model file, a model or a PyTorch module into a verified predictor: the package `out/name`.
 
     Args:
-        source: the file, or a model in memory.
+        source: the file's path, a model in memory, or a torch.nn.Module.
         out: the folder in which the package is made; made itself where needed.
         name: the package's name; made from the file's name if not given.
         options: how to build; or its fields as keyword arguments.
         progress: called at the beginning of each step.
+        example_inputs: of a module: arguments of its `forward`, of which only shapes and dtypes matter.
+        dynamic: of a module: whether the first dimension of all inputs is a batch of any size.
         choices: fields of `BuildOptions`.
 
     Raises:
@@ -113,7 +118,7 @@ def build(
     check_target(target)
 
     progress(Step.READ)
-    read = _made(source, source.name, options) if isinstance(source, Model) else load_model(source, options)
+    read, ask = _read(source, options, example_inputs, dynamic)
     source_model = products.reduced(read, options)
     progress(Step.PASSES)
     model = run_passes(source_model, resolved)
@@ -135,7 +140,7 @@ def build(
             with products.examined(folder, variant, own) as (module, means):
                 predictor = cast(Predictor, module)
                 progress(Step.VERIFY)
-                found.append(verify(source_model, model, predictor, resolved))
+                found.append(verify(source_model, model, predictor, resolved, ask=ask))
                 progress(Step.MEASURE)
                 nanoseconds = None if means else nanoseconds_per_call(predictor, model)
         briefly = replace(resolved, verify_observations=min(resolved.verify_observations, LEVEL_OBSERVATIONS))
@@ -165,14 +170,36 @@ def load_model(source: str | Path, options: BuildOptions | None = None, **choice
     Raises:
         PolicycError: the file is refused.
     """
-    path = Path(source)
-    options = options_from(choices) if options is None else options
+    return _read_file(Path(source), options_from(choices) if options is None else options)[0]
+
+
+def _read(
+    source: Any, options: BuildOptions, example_inputs: Sequence[Any] | None, dynamic: bool
+) -> tuple[Model, Ask | None]:
+    """
+    The model of any source, and what asks the program that it comes from, where that is PyTorch's.
+    """
+    if isinstance(source, Model):
+        return _made(source, source.name, options), None
+    if isinstance(source, str | Path):
+        return _read_file(Path(source), options)
+    kind = type(source).__name__
+    if example_inputs is None:
+        raise BuildError(
+            quote(kind), "is no path and no model; of a torch.nn.Module, give example_inputs=(...) as well"
+        )
+    found = from_module(source, example_inputs, dynamic=dynamic, allow_nonfinite=options.allow_nonfinite_weights)
+    return check(found.model, kind), found.ask
+
+
+def _read_file(path: Path, options: BuildOptions) -> tuple[Model, Ask | None]:
     data = read_file(path)
     if modelfile.is_model_file(data):
-        return _made(modelfile.decode(data, str(path)), str(path), options)
+        return _made(modelfile.decode(data, str(path)), str(path), options), None
     if modelfile.looks_like_model(data):
         raise ModelFileError(str(path), "is a model file, but damaged or truncated: copy it again, or build it anew")
-    return check(frontends.read(path, options), str(path))
+    model, ask = frontends.read_with_source(path, options)
+    return check(model, str(path)), ask
 
 
 def stages(model: Model, options: BuildOptions) -> Iterator[tuple[str, Model]]:
@@ -261,5 +288,7 @@ def _made(model: Model, where: str, options: BuildOptions) -> Model:
     return check(model, where)
 
 
-def _file_name(source: str | Path | Model) -> str:
-    return source.origin.file if isinstance(source, Model) else Path(source).name
+def _file_name(source: Any) -> str:
+    if isinstance(source, Model):
+        return source.origin.file
+    return Path(source).name if isinstance(source, str | Path) else type(source).__name__

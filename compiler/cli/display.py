@@ -80,7 +80,7 @@ def print_build(build: Build) -> None:
     out.print(layer_table(report.layers))
     out.print()
     for line in (
-        _dropped_line(report.dropped),
+        _dropped_line(report.dropped, report.verification.policy),
         *_normalised_lines(build.source_model),
         *_assumed_lines(report.assumptions),
         verification_line(report.verification),
@@ -225,12 +225,13 @@ def _figures_line(report: Report) -> str:
     return "; ".join([*called, f"built in {report.seconds:.1f} s", f"the model file has {report.bytes:,} bytes"])
 
 
-def _dropped_line(dropped: tuple[Dropped, ...]) -> str:
+def _dropped_line(dropped: tuple[Dropped, ...], policy: bool) -> str:
     if not dropped:
         return "left out: nothing"
     tensors, parameters = sum(group.tensors for group in dropped), sum(group.parameters for group in dropped)
+    wanted = "action" if policy else "output"
     groups = ", ".join(f"{plain(group.prefix)} ({group.parameters:,})" for group in dropped)
-    return f"left out: {tensors} tensors with {parameters:,} values that no action depends on: {groups}"
+    return f"left out: {tensors} tensors with {parameters:,} values that no {wanted} depends on: {groups}"
 
 
 def _normalised_lines(model: Model) -> list[str]:
