@@ -8,11 +8,15 @@ import numpy as np
 
 from compiler.codegen import arranging_kernels as arranging
 from compiler.codegen import norm_kernels as norms
+from compiler.codegen import pool_kernels as pools
+from compiler.codegen.attention_kernels import write_attention
 from compiler.codegen.body import Body, KernelView, Operand
+from compiler.codegen.conv_kernels import write_conv, write_conv_transposed
 from compiler.codegen.element_kernels import BINARY, UNARY, cast_expression, write_binary, write_elements
 from compiler.codegen.naming import comment
 from compiler.codegen.product_kernels import write_linear, write_matmul
 from compiler.codegen.reduction_kernels import FOLDS, write_place_of_extreme, write_reduction, write_running_sum
+from compiler.codegen.sequence_kernels import write_sequence
 from compiler.errors import BuildError, quote
 from compiler.ir import Model, Node
 
@@ -80,6 +84,12 @@ INPUTS = {
     "layer_norm": ("source", "weight", "bias"),
     "group_norm": ("source", "weight", "bias"),
     "rms_norm": ("source", "weight"),
+    "attention": ("queries", "keys", "values", "mask"),
+    "lstm": ("source", "state", "cell", "weight", "recurrent", "bias"),
+    "gru": ("source", "state", "weight", "recurrent", "bias", "recurrent_bias"),
+    "rnn": ("source", "state", "weight", "recurrent", "bias"),
+    "conv": ("source", "weight", "bias"),
+    "conv_transposed": ("source", "weight", "bias"),
     "take": ("source", "indices"),
     "gather": ("source", "indices"),
 }
@@ -111,5 +121,14 @@ WRITERS: Mapping[str, Writer] = {
     "group_norm": lambda body, node, inputs, results: norms.write_group_norm(body, node, inputs[0]),
     "matmul": lambda body, node, inputs, results: write_matmul(body, *inputs, *results),
     "linear_over": lambda body, node, inputs, results: write_linear(body, inputs[0], results[0]),
+    "attention": lambda body, node, inputs, results: write_attention(body, node, inputs, results[0]),
+    **dict.fromkeys(("lstm", "gru", "rnn"), write_sequence),
+    "conv": lambda body, node, inputs, results: write_conv(body, node, *inputs[:2], *results),
+    "conv_transposed": lambda body, node, inputs, results: write_conv_transposed(body, node, *inputs[:2], *results),
+    "max_pool": lambda body, node, inputs, results: pools.write_max_pool(body, node, *inputs, *results),
+    "avg_pool": lambda body, node, inputs, results: pools.write_avg_pool(body, node, *inputs, *results),
+    "adaptive_avg_pool": lambda body, node, inputs, results: pools.write_adaptive_avg_pool(body, *inputs, *results),
+    "upsample_nearest": lambda body, node, inputs, results: pools.write_nearest(body, node, *inputs, *results),
+    "upsample_bilinear": lambda body, node, inputs, results: pools.write_bilinear(body, node, *inputs, *results),
 }
 """Who writes the body of an op's kernel."""

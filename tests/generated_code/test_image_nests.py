@@ -1,0 +1,103 @@
+"""
+The kernels of general ops on images, against the reference: convolutions, pooling, other sizes.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler.ir import DType
+from tests.generated_code.nests import Case, Nests, nests, random_inputs
+from tests.generated_code.test_nests import WAYS, check_all, normal
+
+FLOAT = DType.FLOAT32
+
+
+def conv(dims: tuple[int, ...], filters: int, kernel: tuple[int, int], **attributes: Any) -> Case:
+    groups = attributes.get("groups", 1)
+    return Case("conv", [(FLOAT, dims), normal(filters, dims[1] // groups, *kernel), normal(filters)], attributes)
+
+
+def transposed(dims: tuple[int, ...], filters: int, kernel: tuple[int, int], **attributes: Any) -> Case:
+    groups = attributes.get("groups", 1)
+    weight = normal(dims[1], filters // groups, *kernel)
+    return Case("conv_transposed", [(FLOAT, dims), weight, normal(filters)], attributes)
+
+
+def convolutions() -> Iterator[Case]:
+    yield conv((1, 3, 6, 7), 5, (3, 3), padding=(1, 1))
+    yield conv((1, 2, 9, 40), 13, (3, 3), padding=(1, 1), stride=(2, 2))
+    yield conv((2, 3, 8, 70), 4, (3, 2))
+    yield conv((1, 4, 5, 133), 2, (1, 5), padding=(0, 2))
+    yield conv((1, 2, 11, 35), 3, (7, 7), padding=(3, 3), stride=(2, 2))
+    yield conv((1, 2, 12, 60), 3, (5, 3), padding=(4, 2), dilation=(2, 3))
+    yield conv((2, 6, 5, 5), 8, (1, 1))
+    yield conv((1, 3, 9, 9), 17, (1, 1))
+    yield conv((1, 3, 5, 8), 4, (1, 1), stride=(2, 2))
+    yield conv((1, 6, 7, 18), 6, (3, 3), padding=(1, 1), groups=6)
+    yield conv((1, 6, 7, 7), 9, (3, 3), padding=(1, 0), groups=3)
+    yield conv((1, 1, 4, 4), 1, (4, 4))
+    yield conv((1, 2, 1, 50), 3, (1, 9), padding=(0, 4), stride=(1, 3))
+    yield transposed((1, 3, 5, 6), 4, (2, 2), stride=(2, 2))
+    yield transposed((1, 4, 4, 20), 6, (3, 3), stride=(2, 2), padding=(1, 1), output_padding=(1, 1))
+    yield transposed((2, 3, 4, 5), 2, (3, 4))
+    yield transposed((1, 4, 4, 5), 6, (3, 3), stride=(3, 2), dilation=(2, 2), padding=(2, 0), groups=2)
+    yield transposed((1, 2, 3, 3), 2, (1, 1), stride=(3, 3))
+    yield transposed((1, 2, 3, 20), 2, (7, 5), stride=(1, 1), padding=(3, 2))
+
+
+def pools() -> Iterator[Case]:
+    for dims in ((1, 2, 7, 9), (2, 3, 12, 70)):
+        for kernel, stride, padding in (((2, 2), (2, 2), (0, 0)), ((3, 3), (2, 2), (1, 1)), ((5, 6), (1, 3), (2, 3))):
+            for ceil in (False, True):
+                shared = {"kernel": kernel, "stride": stride, "padding": padding, "ceil": ceil}
+                yield Case("max_pool", [(FLOAT, dims)], shared, exact=True)
+                yield Case("avg_pool", [(FLOAT, dims)], {**shared, "count_padding": True})
+                yield Case("avg_pool", [(FLOAT, dims)], {**shared, "count_padding": False})
+        dilated = {"kernel": (2, 3), "stride": (1, 2), "padding": (1, 1), "dilation": (3, 2), "ceil": True}
+        yield Case("max_pool", [(FLOAT, dims)], dilated, exact=True)
+    for dims, size in (((1, 3, 7, 7), (1, 1)), ((2, 3, 8, 6), (4, 2)), ((1, 2, 7, 10), (3, 4)), ((1, 2, 2, 3), (5, 5))):
+        yield Case("adaptive_avg_pool", [(FLOAT, dims)], {"size": size})
+
+
+def sizes() -> Iterator[Case]:
+    for dims, size, scales in (
+        ((1, 3, 5, 7), (10, 14), (0.0, 0.0)),
+        ((1, 2, 4, 20), (12, 60), (3.0, 3.0)),
+        ((2, 1, 5, 7), (3, 20), (0.0, 0.0)),
+        ((1, 2, 5, 5), (8, 7), (1.7, 1.5)),
+        ((1, 2, 5, 6), (5, 6), (0.0, 0.0)),
+        ((1, 2, 1, 1), (3, 4), (0.0, 0.0)),
+    ):
+        yield Case("upsample_nearest", [(FLOAT, dims)], {"size": size, "scales": scales}, exact=True)
+        for corners in (False, True):
+            attributes: dict[str, Any] = {"size": size, "align_corners": corners, "scales": scales}
+            yield Case("upsample_bilinear", [(FLOAT, dims)], attributes)
+
+
+CASES = (*convolutions(), *pools(), *sizes())
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]}-{way[1]}")
+def found(request, tmp_path_factory) -> Iterator[Nests]:
+    way, lanes = request.param
+    folder = tmp_path_factory.mktemp("images")
+    with nests(CASES, lanes, folder, f"{way}_images_{lanes}", plain=way == "plain") as made:
+        yield made
+
+
+def test_every_kernel_against_the_reference(found):
+    rng = np.random.default_rng(1)
+    check_all(found, [random_inputs(case, rng, 1) for case in CASES], tolerance=3e-6)
+
+
+def test_maxima_of_what_is_not_finite(found):
+    rng = np.random.default_rng(2)
+    inputs = [random_inputs(case, rng, 1) for case in CASES]
+    for case, arrays in zip(CASES, inputs, strict=True):
+        if case.op in ("max_pool", "upsample_nearest"):
+            special = rng.choice([np.nan, np.inf, -np.inf], arrays[0].shape)
+            arrays[0][...] = np.where(rng.random(arrays[0].shape) < 0.2, special, arrays[0])
+    check_all(found, inputs, tolerance=3e-6)
