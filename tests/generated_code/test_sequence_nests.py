@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from compiler.ir import DType
+from compiler.ops import OPS
+from tests.generated_code import test_folding_nests, test_image_nests, test_nests
 from tests.generated_code.nests import Case, Nests, nests, random_inputs
 from tests.generated_code.test_nests import WAYS, check_all, normal
 
@@ -73,3 +75,9 @@ def test_nan_goes_through_attention(found):
         if case.op == "attention":
             arrays[0].flat[0] = np.nan
     check_all(found, inputs, tolerance=1e-5)
+
+
+def test_every_general_op_has_a_kernel_that_is_tested():
+    cases = (*CASES, *test_nests.CASES, *test_folding_nests.CASES, *test_image_nests.CASES)
+    tested = {case.op for case in cases}
+    assert {row.name for row in OPS.values() if row.template == "nest"} <= tested
