@@ -43,7 +43,7 @@ def read_program_with_source(data: memoryview, path: Path, options: BuildOptions
     """
     The model of a .pt2 file, and torch's answers to compare with.
     """
-    _need_torch(str(path))
+    need_torch(str(path))
     from compiler.frontends.torch_export import files
 
     return Read(*files.read(data, path, options))
@@ -72,7 +72,7 @@ def from_module(
     Raises:
         UnsupportedError: it can't be exported or compiled, or torch is not installed.
     """
-    _need_torch(name or "module")
+    need_torch(name or "module")
     from compiler.frontends.torch_export import modules
 
     return Read(
@@ -103,13 +103,16 @@ def read_state_with_source(data: memoryview, path: Path, options: BuildOptions) 
     """
     The same, and torch's answers to compare with.
     """
-    _need_torch(str(path))
+    need_torch(str(path))
     from compiler.frontends.torch_export import states
 
     return Read(*states.read(data, path, options))
 
 
-def _need_torch(where: str) -> None:
+def need_torch(where: str) -> None:
+    """
+    Refuses to go on where torch is not installed.
+    """
     try:
         import torch  # noqa: F401
     except ImportError:

@@ -86,6 +86,7 @@ class Graph:
         builder: collects the tensors and nodes of the model.
         node: the node of the program.
         named: parameters and buffers by their identity, with their name in the module.
+        given: the inputs.
     """
 
     def __init__(self, where: str, size: Callable[[Any], Any]) -> None:
@@ -93,6 +94,7 @@ class Graph:
         self.builder = GraphBuilder()
         self.node: torch.fx.Node | None = None
         self.named: dict[int, str] = {}
+        self.given: list[Computed] = []
         self._size = size
         self._placed: dict[int, tuple[torch.Tensor, str]] = {}
         self._numbers: dict[tuple[str, DType, int], torch.Tensor] = {}
@@ -154,7 +156,8 @@ class Graph:
         """
         Declares a tensor that the caller gives.
         """
-        return self._computed(self.builder.tensors[self.builder.input(name, dtype, (BATCH, *shape))])
+        self.given.append(self._computed(self.builder.tensors[self.builder.input(name, dtype, (BATCH, *shape))]))
+        return self.given[-1]
 
     def place(self, value: torch.Tensor) -> str:
         """
@@ -232,6 +235,20 @@ class Graph:
             else:
                 aligned.append(self.number(value, kind, rank))
         return self.add(op, aligned, **attributes)
+
+    def computed(self, value: torch.Tensor) -> Computed:
+        """
+        A known tensor as one that is given for each sample: beside an element of an input, which is cut off again.
+        """
+        if not self.given:
+            self.refuse("depends on no input")
+        flat = value.reshape(-1)
+        element = self.reshape(self.given[0], (math.prod(self.given[0].dims),))
+        element = self.cast(self.add("slice", [element], axis=0, start=0, stop=1, step=1), kind_of(value))
+        both = self.add("join", [flat, element], axis=0)
+        found = self.add("slice", [both], axis=0, start=0, stop=flat.numel(), step=1)
+        result: Computed = self.reshape(found, tuple(value.shape))
+        return result
 
     def floating(self, value: Value) -> Value:
         """

@@ -59,6 +59,8 @@ INNER = {
 }
 """How many of the last dimensions of its first input an op works along."""
 
+WHOLE = {aten.slice.Tensor: lambda node: node, aten.slice_scatter.default: lambda node: node.args[1]}
+"""Ops that leave the samples as they are where they take all of a dimension, and what has as many then."""
 ARITHMETIC = frozenset(map(str, translate_elementwise.TRANSLATIONS))
 REDUCING = frozenset(map(str, translate_reductions.TRANSLATIONS))
 
@@ -79,7 +81,7 @@ def mixing(node: torch.fx.Node, batch: Batch) -> str | None:
         return None
     for axis, value in _axes(node, name):
         if batch.has(value.shape[axis]):
-            if node.target is aten.slice.Tensor and _recorded(node).shape[axis] == value.shape[axis]:
+            if node.target in WHOLE and _recorded(WHOLE[node.target](node)).shape[axis] == value.shape[axis]:
                 continue
             return "works along the dimension of the batch"
     return None

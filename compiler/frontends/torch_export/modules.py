@@ -49,7 +49,8 @@ def exported(
     if dynamic:
         batch = Dim("batch")
         arguments, keywords = pytree.tree_map(_doubled, (arguments, keywords))
-        shapes = _by_name(module, *pytree.tree_map(lambda x: _first(x, batch), (arguments, keywords)))
+        bound = inspect.signature(module.forward).bind(*arguments, **keywords).arguments
+        shapes = pytree.tree_map(lambda value: _first(value, batch), dict(bound))
     with _evaluating(module), quietly():
         try:
             return torch.export.export(module, arguments, keywords or None, dynamic_shapes=shapes)
@@ -70,16 +71,6 @@ def _doubled(value: Any) -> Any:
 
 def _first(value: Any, batch: Any) -> Any:
     return {0: batch} if isinstance(value, torch.Tensor) and value.ndim else None
-
-
-def _by_name(module: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    """
-    Dynamic shapes in the form that torch.export takes: a tuple, or by name where keywords are given.
-    """
-    if not keywords:
-        return arguments
-    names = list(inspect.signature(module.forward).parameters)
-    return {**dict(zip(names, arguments, strict=False)), **keywords}
 
 
 @contextmanager

@@ -20,14 +20,6 @@ from compiler.frontends.torch_export.sources import place
 from compiler.frontends.torch_export.translations import TRANSLATIONS
 from compiler.ir import Model, Origin, Output
 
-IGNORED = (
-    "aten._assert_scalar.default",
-    "aten._assert_async.msg",
-    "aten._assert_tensor_metadata.default",
-    "aten.sym_constrain_range_for_size.default",
-    "aten.sym_constrain_range.default",
-)
-"""Checks that a program makes of its own sizes; they have no result."""
 RANDOM = ("rand", "bernoulli", "multinomial", "normal", "native_dropout", "randperm")
 MOST_MISSING = 50
 
@@ -87,6 +79,7 @@ class _Translation:
         self.allow_nonfinite = allow_nonfinite
         self.graph = Graph(origin.file, batch.size)
         self.values: dict[torch.fx.Node, Value] = {}
+        self.needed = _needed(program)
         self.inputs: list[str] = []
 
     def model(self, name: str) -> Model:
@@ -95,7 +88,7 @@ class _Translation:
         """
         self._declare()
         self._check_ops()
-        for node in self.program.graph.nodes:
+        for node in self.needed:
             if node.op == "call_function":
                 self.graph.node = node
                 try:
@@ -168,10 +161,8 @@ class _Translation:
         """
         computed = {node for node, value in self.values.items() if isinstance(value, Computed)}
         missing: dict[str, list[torch.fx.Node]] = {}
-        for node in self.program.graph.nodes:
-            if node.op == "get_attr":
-                continue
-            if node.op != "call_function" or str(node.target) in IGNORED or not _tensors(node.meta.get("val")):
+        for node in self.needed:
+            if node.op != "call_function" or not _tensors(node.meta.get("val")):
                 continue
             random = any(word in str(node.target) for word in RANDOM)
             if not random and computed.isdisjoint(node.all_input_nodes):
@@ -187,8 +178,6 @@ class _Translation:
         """
         What a node gives: computed at once if nothing in it is.
         """
-        if str(node.target) in IGNORED:
-            return None
         recorded = node.meta.get("val")
         if isinstance(recorded, torch.SymInt | torch.SymFloat | torch.SymBool | int | float | bool):
             return self.batch.size(recorded)
@@ -259,12 +248,10 @@ class _Translation:
         value, recorded = self.values[node], node.meta["val"]
         if not isinstance(recorded, torch.Tensor):
             raise UnsupportedError(self.origin.file, f"{name} is a number, no tensor")
-        if not isinstance(value, Computed):
-            raise UnsupportedError(
-                self.origin.file, f"{name} is the same for every input: nothing of it is computed; leave it out"
-            )
+        if isinstance(value, torch.Tensor):
+            value = self.graph.computed(value)
         if not self.batch:
-            return value.name
+            return str(value.name)
         if not recorded.ndim or not self.batch.has(recorded.shape[0]) or value.dims[0] != 1:
             sizes = list(map(str, recorded.shape))
             text = f"{name} has the shape {quote(sizes)}: its first dimension must be the batch, as that of the inputs"
@@ -274,6 +261,21 @@ class _Translation:
                 text = f"{name}: dimension {axis} depends on the batch ({quote(str(size))}); only the first may"
                 raise UnsupportedError(self.origin.file, text)
         return self.graph.builder.add("reshape", [value.name], name, shape=value.dims[1:])
+
+
+def _needed(program: ExportedProgram) -> list[torch.fx.Node]:
+    """
+    The nodes that outputs depend on, in order: without the checks that a program makes of its own inputs.
+    """
+    (last,) = (node for node in program.graph.nodes if node.op == "output")
+    found: set[torch.fx.Node] = set()
+    waiting = list(last.all_input_nodes)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return [node for node in program.graph.nodes if node in found]
 
 
 def _finite(value: torch.Tensor) -> bool:

@@ -14,6 +14,8 @@ from compiler.ir import DType
 aten = torch.ops.aten
 Translation = Callable[..., Value]
 
+TRAINING = "draws at random, as in training: call module.eval() before the export"
+
 FLOATING = {
     aten.exp.default: "exp",
     aten.expm1.default: "expm1",
@@ -107,6 +109,12 @@ def _elu(g: Graph, x: Value, alpha: float = 1.0, scale: float = 1.0, input_scale
     return g.add("elu", [g.floating(x)], alpha=float(alpha))
 
 
+def _rrelu(g: Graph, x: Value, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, *_: Any) -> Value:
+    if training:
+        g.refuse(TRAINING)
+    return g.add("leaky_relu", [g.floating(x)], negative_slope=(lower + upper) / 2)
+
+
 def _prelu(g: Graph, x: Value, weight: Value) -> Value:
     rank = len(dims_of(x))
     slope = g.reshape(weight, (-1,) + (1,) * max(rank - 2, 0)) if isinstance(weight, torch.Tensor) else weight
@@ -121,8 +129,8 @@ def _clamp(g: Graph, x: Value, low: Value = None, high: Value = None) -> Value:
     if plain and kind is DType.FLOAT32 and low <= high:
         return g.add("hardtanh", [x], min_val=float(low), max_val=float(high))
     if low is not None:
-        x = g.broadcast("largest_of", x, _as(g, low, kind))
-    return x if high is None else g.broadcast("least_of", x, _as(g, high, kind))
+        x = g.broadcast("largest_of", x, as_kind(g, low, kind))
+    return x if high is None else g.broadcast("least_of", x, as_kind(g, high, kind))
 
 
 def _clamp_min(g: Graph, x: Value, low: Value) -> Value:
@@ -133,7 +141,7 @@ def _clamp_max(g: Graph, x: Value, high: Value) -> Value:
     return _clamp(g, x, None, high)
 
 
-def _as(g: Graph, value: Value, kind: DType) -> Value:
+def as_kind(g: Graph, value: Value, kind: DType) -> Value:
     """
     A tensor as `kind`; a number as a number of this kind.
     """
@@ -154,7 +162,7 @@ def _arithmetic(row: str, *, of_bools: str | None = None) -> Translation:
             if of_bools is None:
                 g.refuse("is not compiled for bools")
             chosen = of_bools
-        return g.broadcast(chosen, _as(g, a, kind), _as(g, b, kind))
+        return g.broadcast(chosen, as_kind(g, a, kind), as_kind(g, b, kind))
 
     return translate
 
@@ -182,7 +190,7 @@ def _rsub(g: Graph, a: Value, b: Value, *, alpha: float = 1) -> Value:
 def _div(g: Graph, a: Value, b: Value, *, rounding_mode: str | None = None) -> Value:
     if rounding_mode == "floor":
         return _arithmetic("floor_over")(g, a, b)
-    quotient = g.broadcast("over", _as(g, a, DType.FLOAT32), _as(g, b, DType.FLOAT32))
+    quotient = g.broadcast("over", as_kind(g, a, DType.FLOAT32), as_kind(g, b, DType.FLOAT32))
     if rounding_mode == "trunc":
         return g.cast(g.add("trunc", [quotient]), g.result_kind())
     return quotient
@@ -191,7 +199,7 @@ def _div(g: Graph, a: Value, b: Value, *, rounding_mode: str | None = None) -> V
 def _pow(g: Graph, x: Value, exponent: Value) -> Value:
     kind = g.result_kind()
     if not isinstance(exponent, int | float) or isinstance(x, int | float):
-        return g.broadcast("power", _as(g, x, kind), _as(g, exponent, kind))
+        return g.broadcast("power", as_kind(g, x, kind), as_kind(g, exponent, kind))
     x = g.cast(x, kind)
     if exponent == 1:
         return x
@@ -202,33 +210,33 @@ def _pow(g: Graph, x: Value, exponent: Value) -> Value:
     simple = {0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}.get(float(exponent))
     if simple is not None and kind is DType.FLOAT32:
         return g.add(simple, [x])
-    return g.broadcast("power", x, _as(g, exponent, kind))
+    return g.broadcast("power", x, as_kind(g, exponent, kind))
 
 
 def _fmod(g: Graph, a: Value, b: Value) -> Value:
     kind = g.result_kind()
-    a, b = _as(g, a, kind), _as(g, b, kind)
-    whole = g.add("trunc", [g.broadcast("over", _as(g, a, DType.FLOAT32), _as(g, b, DType.FLOAT32))])
+    a, b = as_kind(g, a, kind), as_kind(g, b, kind)
+    whole = g.add("trunc", [g.broadcast("over", as_kind(g, a, DType.FLOAT32), as_kind(g, b, DType.FLOAT32))])
     return g.broadcast("minus", a, g.broadcast("times", g.cast(whole, kind), b))
 
 
 def _comparison(row: str) -> Translation:
     def translate(g: Graph, a: Value, b: Value) -> Value:
         kind = common(a, b)
-        return g.broadcast(row, _as(g, a, kind), _as(g, b, kind))
+        return g.broadcast(row, as_kind(g, a, kind), as_kind(g, b, kind))
 
     return translate
 
 
 def _logical(row: str) -> Translation:
-    return lambda g, a, b: g.broadcast(row, _as(g, a, DType.BOOL), _as(g, b, DType.BOOL))
+    return lambda g, a, b: g.broadcast(row, as_kind(g, a, DType.BOOL), as_kind(g, b, DType.BOOL))
 
 
 def _bitwise(row: str) -> Translation:
     def translate(g: Graph, a: Value, b: Value) -> Value:
         if g.result_kind() is not DType.BOOL:
             g.refuse("is compiled for bools only")
-        return g.broadcast(row, _as(g, a, DType.BOOL), _as(g, b, DType.BOOL))
+        return g.broadcast(row, as_kind(g, a, DType.BOOL), as_kind(g, b, DType.BOOL))
 
     return translate
 
@@ -248,7 +256,7 @@ def _where(g: Graph, condition: Value, a: Value, b: Value) -> Value:
     choices = []
     for value in (a, b):
         rank = max(len(dims_of(other)) for other in (condition, a, b))
-        value = _as(g, value, kind)
+        value = as_kind(g, value, kind)
         choices.append(value if isinstance(value, Computed | torch.Tensor) else g.number(value, kind, rank))
     return g.broadcast("where", g.cast(condition, DType.BOOL), *choices)
 
@@ -292,22 +300,13 @@ def _cast(g: Graph, x: Value, *_: Any, **__: Any) -> Value:
     return g.cast(x, g.result_kind())
 
 
-def _copy(g: Graph, x: Value, source: Value, *_: Any) -> Value:
-    """
-    What stands in x after all of it has been written over.
-    """
-    dims = g.result_dims()
-    source = g.reshape(_as(g, source, g.result_kind()), (1,) * (len(dims) - len(dims_of(source))) + dims_of(source))
-    return source if dims_of(source) == dims else g.add("expand", [source], shape=dims)
-
-
 def _same(g: Graph, x: Value, *_: Any, **__: Any) -> Value:
     return x
 
 
 def _dropout(g: Graph, x: Value, p: float, train: bool) -> Value:
     if train and p:
-        g.refuse("draws at random, as in training: call module.eval() before the export")
+        g.refuse(TRAINING)
     return x
 
 
@@ -327,6 +326,7 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.softshrink.default: _activation("softshrink", "lambd"),
     aten.softplus.default: _activation("softplus", "beta", "threshold"),
     aten.threshold.default: _activation("threshold", "threshold", "value"),
+    aten.rrelu.default: _rrelu,
     aten.prelu.default: _prelu,
     aten._prelu_kernel.default: _prelu,
     aten.glu.default: _glu,
@@ -378,7 +378,6 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.isinf.default: _is_inf,
     aten._to_copy.default: _cast,
     aten.to.dtype: _cast,
-    aten.copy.default: _copy,
     aten.clone.default: _same,
     aten.alias.default: _same,
     aten.detach.default: _same,

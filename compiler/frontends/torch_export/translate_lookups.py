@@ -10,7 +10,7 @@ import torch
 
 from compiler.frontends.torch_export.graph import Computed, Graph, Value, axis_of, dims_of, kind_of
 from compiler.frontends.torch_export.translate_elementwise import Translation
-from compiler.frontends.torch_export.translate_shapes import expand, written
+from compiler.frontends.torch_export.translate_shapes import expand, permute, written
 from compiler.ir import DType
 
 aten = torch.ops.aten
@@ -63,8 +63,7 @@ def _index(g: Graph, x: Value, indices: Sequence[Value]) -> Value:
     first = axes[0] if together else 0
     others = [axis for axis in range(rank) if axis not in axes]
     order = (*others[:first], *axes, *others[first:])
-    if order != tuple(range(rank)):
-        x = g.add("permute", [x], order=order)
+    x = permute(g, x, order)
     sizes = [dims[axis] for axis in axes]
     flat = g.reshape(x, (*(dims[a] for a in others[:first]), math.prod(sizes), *(dims[a] for a in others[first:])))
     return look_up(g, flat, first, place_in(g, given, sizes))
@@ -113,6 +112,16 @@ def _index_put(g: Graph, x: Value, indices: Sequence[Value], values: Value, accu
     return g.refuse("writes to places that are not one known range; write to a slice, or use torch.where")
 
 
+def _diagonal(g: Graph, x: Value, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Value:
+    first, second = axis_of(x, dim1), axis_of(x, dim2)
+    rows, columns = dims_of(x)[first], dims_of(x)[second]
+    others = [axis for axis in range(len(dims_of(x))) if axis not in (first, second)]
+    turned = permute(g, x, (*others, first, second))
+    flat = g.reshape(turned, (*dims_of(turned)[:-2], rows * columns))
+    places = [row * columns + row + offset for row in range(rows) if 0 <= row + offset < columns]
+    return look_up(g, flat, len(others), torch.tensor(places))
+
+
 def _lookup_known(g: Graph, x: Computed, index: Value) -> Value:
     flat = g.reshape(x, (math.prod(x.dims),))
     return look_up(g, flat, 0, index)
@@ -126,4 +135,5 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten._unsafe_index.Tensor: _index,
     aten.index_put.default: _index_put,
     aten.take.default: _lookup_known,
+    aten.diagonal.default: _diagonal,
 }

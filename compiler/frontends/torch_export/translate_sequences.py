@@ -84,6 +84,7 @@ def _recurrent(kind: str) -> Translation:
             hidden, cells = (
                 None if s is None else g.reshape(s, (dims_of(s)[0], 1, dims_of(s)[1])) for s in (hidden, cells)
             )
+        x = g.computed(x) if isinstance(x, torch.Tensor) else x
         x = _swapped(g, g.floating(x)) if batch_first and not lone else g.floating(x)
         directions = 2 if bidirectional else 1
         parameters = _Parameters(g, params, has_biases, directions, num_layers)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from compiler.frontends.torch_export.graph import Graph, Value, axis_of, dims_of
-from compiler.frontends.torch_export.translate_elementwise import Translation
+from compiler.frontends.torch_export.translate_elementwise import Translation, as_kind
 
 aten = torch.ops.aten
 
@@ -21,20 +21,25 @@ def _reshape(g: Graph, x: Value, *_: Any, **__: Any) -> Value:
     return g.reshape(x, g.result_dims())
 
 
-def _permute(g: Graph, x: Value, dims: Sequence[int]) -> Value:
+def permute(g: Graph, x: Value, dims: Sequence[int]) -> Value:
+    """
+    The dims in another order.
+    """
     order = tuple(axis_of(x, dim) for dim in dims)
-    return x if order == tuple(range(len(order))) else g.add("permute", [x], order=order)
+    if order == tuple(range(len(order))):
+        return x
+    return x.permute(order) if isinstance(x, torch.Tensor) else g.add("permute", [x], order=order)
 
 
 def _transpose(g: Graph, x: Value, first: int, second: int) -> Value:
     order = list(range(len(dims_of(x))))
     a, b = axis_of(x, first), axis_of(x, second)
     order[a], order[b] = b, a
-    return _permute(g, x, order)
+    return permute(g, x, order)
 
 
 def _t(g: Graph, x: Value) -> Value:
-    return _permute(g, x, list(reversed(range(len(dims_of(x))))))
+    return permute(g, x, list(reversed(range(len(dims_of(x))))))
 
 
 def expand(g: Graph, x: Value, dims: tuple[int, ...]) -> Value:
@@ -49,6 +54,13 @@ def expand(g: Graph, x: Value, dims: tuple[int, ...]) -> Value:
 
 def _expand(g: Graph, x: Value, *_: Any, **__: Any) -> Value:
     return expand(g, x, g.result_dims())
+
+
+def _copy(g: Graph, x: Value, source: Value, *_: Any) -> Value:
+    """
+    What stands in x after all of it has been written over.
+    """
+    return expand(g, as_kind(g, source, g.result_kind()), g.result_dims())
 
 
 def _repeat(g: Graph, x: Value, repeats: Sequence[int]) -> Value:
@@ -166,8 +178,10 @@ def written(g: Graph, x: Value, source: Value, axis: int, start: int, stop: int)
     The tensor x with another in the place of a part of it.
     """
     kind = g.result_kind()
-    pieces = [cut(g, x, axis, 0, start), g.cast(source, kind), cut(g, x, axis, stop, dims_of(x)[axis])]
-    return join(g, [g.cast(piece, kind) for piece in pieces], axis)
+    end = dims_of(x)[axis]
+    before = [cut(g, x, axis, 0, start)] if start else []
+    after = [cut(g, x, axis, stop, end)] if stop < end else []
+    return join(g, [g.cast(piece, kind) for piece in (*before, source, *after)], axis)
 
 
 def _slice_scatter(
@@ -208,11 +222,12 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.squeeze.default: _reshape,
     aten.squeeze.dim: _reshape,
     aten.squeeze.dims: _reshape,
-    aten.permute.default: _permute,
+    aten.permute.default: permute,
     aten.transpose.int: _transpose,
     aten.t.default: _t,
     aten.expand.default: _expand,
     aten.expand_as.default: _expand,
+    aten.copy.default: _copy,
     aten.repeat.default: _repeat,
     aten.slice.Tensor: _slice,
     aten.select.int: _select,
