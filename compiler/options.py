@@ -81,11 +81,11 @@ class BuildOptions:
     exploration_rate: float | None = None
     """For a bare policy.pth of DQN or QRDQN: the probability of a random action, where actions are drawn."""
     module: str | None = None
-    """For a state dict of PyTorch: `package.module:factory`, what makes its module and example inputs; it is imported and
-    called, so `trust` must be given."""
+    """For a state dict of PyTorch: `package.module:factory`, makes its module and example inputs; needs `trust`."""
     trust: bool = False
-    """Execute what a source of PyTorch says, where only that tells what it holds: the factory of `module`, and what a .pt2
-    file holds beside plain tensors and ops."""
+    """Execute what a source of PyTorch says, where only that tells what it holds: code, not tensors and known ops."""
+    example_shapes: str | None = None
+    """For a TorchScript archive: its inputs' shapes, `1,41`, divided by semicolons; `1,20:int64` if not float32."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("nonfinite", NONFINITE), ("lanes", LANES), ("target", TARGETS)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from compiler.codegen.calls import ARRANGING, place
 from compiler.codegen.inputs import KINDS, WORDS
 from compiler.codegen.naming import comment, kernel_names, literal
-from compiler.codegen.source import call, python, tuple_source
+from compiler.codegen.source import call, import_order, python, tuple_source
 from compiler.codegen.workspace import Workspace, plan_workspace
 from compiler.errors import UnsupportedError, quote
 from compiler.ir import BATCH, DType, Model, Tensor
@@ -86,6 +86,18 @@ class GeneralArray:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """
+    A state: what a step reads, what it leaves, and where among the weights stands what it begins with.
+    """
+
+    before: GeneralArray
+    after: GeneralArray
+    initial: int
+    """Its first byte there."""
+
+
+@dataclass(frozen=True)
 class GeneralView:
     """
     What the templates of a general package see. The fields that it shares with a policy's have the same names.
@@ -97,6 +109,7 @@ class GeneralView:
     spec: str
     inputs: list[GeneralArray]
     outputs: list[GeneralArray]
+    memory: list[Memory]
     batched: bool
     checks: bool
     workspace: int
@@ -113,11 +126,25 @@ class GeneralView:
     layers: list[str] = field(default_factory=list)
 
     @property
+    def taken(self) -> list[GeneralArray]:
+        """
+        What kernels take: the inputs and the states.
+        """
+        return [*self.inputs, *(state.before for state in self.memory)]
+
+    @property
+    def left(self) -> list[GeneralArray]:
+        """
+        What kernels give: the outputs and the next states.
+        """
+        return [*self.outputs, *(state.after for state in self.memory)]
+
+    @property
     def kinds(self) -> list[str]:
         """
         The dtypes of the inputs, as the kernels that bring them end.
         """
-        return sorted({array.kind for array in self.inputs})
+        return sorted({array.kind for array in self.taken})
 
     @property
     def stores(self) -> list[tuple[str, str]]:
@@ -125,7 +152,7 @@ class GeneralView:
         The dtypes of the outputs, as the kernels that write them end, and the words that these use.
         """
         words = {"float32": ("", "store_scalar"), "int64": ("_integers", "store_integer")}
-        return sorted({words[array.held] for array in self.outputs})
+        return sorted({words[array.held] for array in self.left})
 
     @property
     def whole(self) -> bool:
@@ -153,15 +180,15 @@ class GeneralView:
         """
         The decorator of the entry point: rows, the inputs, the address of the weights, the outputs, the workspace.
         """
-        arrays = ["BUFFER"] * len(self.inputs)
-        return call("@entry", ["NUMBER", *arrays, "NUMBER", *["BUFFER"] * (len(self.outputs) + 1)], 0)
+        arrays = ["BUFFER"] * len(self.taken)
+        return call("@entry", ["NUMBER", *arrays, "NUMBER", *["BUFFER"] * (len(self.left) + 1)], 0)
 
     @property
     def short(self) -> bool:
         """
         Whether there is a shorter way for one observation: of float32, which need no look at their values in Python.
         """
-        return all(array.dtype == "float32" for array in self.inputs)
+        return all(array.dtype == "float32" for array in self.taken)
 
     @property
     def on_stack(self) -> bool:
@@ -175,8 +202,8 @@ class GeneralView:
         """
         The decorator of the entry point for one observation; it lets other threads run where it takes long.
         """
-        after = ["BUFFER"] * (len(self.outputs) + (not self.on_stack))
-        return call("@entry", [*["BUFFER"] * len(self.inputs), "NUMBER", *after, f"release_lock={self.long}"], 0)
+        after = ["BUFFER"] * (len(self.left) + (not self.on_stack))
+        return call("@entry", [*["BUFFER"] * len(self.taken), "NUMBER", *after, f"release_lock={self.long}"], 0)
 
     @property
     def short_arguments(self) -> str:
@@ -184,8 +211,8 @@ class GeneralView:
         Its arguments.
         """
         room = [] if self.on_stack else ["np.empty(WORKSPACE + 16, np.float32)"]
-        rows = [array.name if array.flat else f"{array.name}_row" for array in self.inputs]
-        return ", ".join([*rows, "_address", *(array.name for array in self.outputs), *room])
+        rows = [array.name if array.flat else f"{array.name}_row" for array in self.taken]
+        return ", ".join([*rows, "_address", *(array.name for array in self.left), *room])
 
     def result(self, form: str) -> str:
         """
@@ -195,11 +222,20 @@ class GeneralView:
         return f"Outputs({arrays})" if len(self.outputs) > 1 else arrays
 
     @property
+    def next_state(self) -> str:
+        """
+        The next states in their shapes.
+        """
+        return ", ".join(state.after.given("shape") for state in self.memory)
+
+    @property
     def exported(self) -> list[str]:
         """
         The names that the package exports.
         """
-        return [*(["Outputs"] if len(self.outputs) > 1 else []), "SPEC", "predict"]
+        several, stateful = len(self.outputs) > 1, bool(self.memory)
+        names = [*(["Outputs"] if several else []), *(["Episode", "State"] if stateful else []), "SPEC", "predict"]
+        return sorted(names, key=import_order)
 
     def tuple_of(self, names: list[str]) -> str:
         """
@@ -250,6 +286,8 @@ def general_view(
     labels = [output.name for output in model.outputs]
     keys = kernel_names(labels, [*TAKEN, *names])
     outputs = [_array(model, plan, encoded, *one) for one in zip(results, keys, labels, strict=True)]
+    if model.states and model.batched:
+        raise UnsupportedError(model.origin.file, "has states and a batch: a model with states takes one observation")
     return GeneralView(
         name=name,
         lanes=options.lanes,
@@ -257,6 +295,7 @@ def general_view(
         spec=python(_specification(model, name, inputs, outputs)),
         inputs=inputs,
         outputs=outputs,
+        memory=_memory(model, plan, encoded, [*TAKEN, *names, *keys]),
         batched=model.batched,
         checks=options.nonfinite == "raise",
         workspace=plan.words,
@@ -287,6 +326,21 @@ def _array(
     )
 
 
+def _memory(model: Model, plan: Workspace, encoded: EncodedModel, taken: list[str]) -> list[Memory]:
+    found = []
+    names = kernel_names([state.name for state in model.states], taken)
+    for state, name in zip(model.states, names, strict=True):
+        before, after = (model.tensors[key] for key in (state.input, state.output))
+        found.append(
+            Memory(
+                _array(model, plan, encoded, before, name, state.name),
+                _array(model, plan, encoded, after, f"next_{name}", state.name),
+                encoded.offsets[state.initial],
+            )
+        )
+    return found
+
+
 def _pointer(model: Model, encoded: EncodedModel, plan: Workspace, name: str) -> str:
     if model.tensors[name].data is not None:
         return place("weights", encoded.offsets[name] // 4)
@@ -313,10 +367,15 @@ def _specification(
         ]
         for names, group, arrays in zip(labels, tensors, (inputs, outputs), strict=True)
     )
+    states = [
+        {"name": state.name, "shape": model.tensors[state.input].fixed_shape, "dtype": "float32"}
+        for state in model.states
+    ]
     return {
         "name": name,
         "inputs": given,
         "outputs": results,
+        **({"states": states} if states else {}),
         "source": {"file": origin.file, "sha256": origin.sha256, "format": origin.format},
         "assumed": list(origin.assumptions),
     }

@@ -67,8 +67,9 @@ def _lifetimes(model: Model) -> tuple[dict[str, _Value], dict[str, str]]:
     """
     The values, and for each tensor that is no constant the value that it is, in whatever shape.
     """
-    values = {name: _Value(_padded(model.tensors[name].elements), -1, -1) for name in model.inputs}
-    owners = {name: name for name in model.inputs}
+    given = (*model.inputs, *(state.input for state in model.states))
+    values = {name: _Value(_padded(model.tensors[name].elements), -1, -1) for name in given}
+    owners = {name: name for name in given}
     for number, node in enumerate(model.nodes):
         read = [owners[name] for name in node.inputs if name in owners]
         for owner in read:
@@ -79,9 +80,9 @@ def _lifetimes(model: Model) -> tuple[dict[str, _Value], dict[str, str]]:
         for name in node.outputs:
             values[name] = _Value(_padded(written(model, node, name)), number, number)
             owners[name] = name
-    for output in model.outputs:
-        if output.tensor in owners:
-            values[owners[output.tensor]].last = len(model.nodes)
+    for name in (*(output.tensor for output in model.outputs), *(state.output for state in model.states)):
+        if name in owners:
+            values[owners[name]].last = len(model.nodes)
     return values, owners
 
 

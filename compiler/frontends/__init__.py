@@ -11,6 +11,7 @@ from compiler.errors import CheckpointError, UnsupportedError
 from compiler.frontends.sb3.policy_file import read_policy_file
 from compiler.frontends.sb3.policy_zip import read_zip
 from compiler.frontends.torch_export import read_program, read_program_with_source, read_state, read_state_with_source
+from compiler.frontends.torch_script import read_torch_script, read_torch_script_with_source
 from compiler.ir import Model
 from compiler.ops import Array
 from compiler.options import BuildOptions
@@ -25,7 +26,11 @@ What a source answers, computed by the library that it comes from: inputs in the
 dimension, to outputs in the model's order.
 """
 
-WITH_SOURCE = {read_program: read_program_with_source, read_state: read_state_with_source}
+WITH_SOURCE = {
+    read_program: read_program_with_source,
+    read_state: read_state_with_source,
+    read_torch_script: read_torch_script_with_source,
+}
 """Of readers whose library can be asked, those that return what asks it as well."""
 PROGRAM = re.compile(r"[^/]+/models/[^/]+\.json|serialized_exported_program\.json")
 """The member of a .pt2 file that describes its program."""
@@ -34,7 +39,7 @@ PICKLE = b"\x80"
 """How a pickle begins. Before it wrote archives, torch.save wrote a row of them; the reader refuses all others."""
 EXPECTED = (
     "expected the .zip that Stable-Baselines3's model.save() writes, the policy.pth in it, the file that "
-    "model.policy.save() writes, or the .pt2 that torch.export.save() writes"
+    "model.policy.save() writes, the .pt2 that torch.export.save() writes, or a TorchScript archive"
 )
 STATE = (
     "holds tensors only: name what makes their module with --module package.module:factory --trust, or export the "
@@ -88,7 +93,7 @@ def _reader(data: memoryview, path: Path, options: BuildOptions) -> Reader | Non
     if any(map(PROGRAM.fullmatch, names)):
         return read_program
     if any(name.endswith("/constants.pkl") for name in names):
-        raise UnsupportedError(str(path), f"is a TorchScript archive, which this version does not compile; {EXPECTED}")
+        return read_torch_script
     if any(name.endswith("/data.pkl") for name in names):
         return read_policy_file
     return None

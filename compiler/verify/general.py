@@ -19,6 +19,8 @@ Ask: TypeAlias = Callable[[list[Array]], list[Array]]
 """Asks the source program: arrays of all inputs, with the batch in front, to arrays of all outputs."""
 
 BATCHES = (1, 2, 5)
+STEPS = 8
+"""Steps of an episode that is compared."""
 CHOICES = 2
 """Whole numbers that are no index are random ones below this."""
 ELEMENTS = 1 << 22
@@ -30,7 +32,7 @@ class GeneralPredictor(Protocol):
     The face of a predictor that is no policy's.
     """
 
-    def predict(self, *inputs: Any) -> Any:
+    def predict(self, *inputs: Any, **state: Any) -> Any:
         """
         All outputs for one observation or a batch.
         """
@@ -59,20 +61,22 @@ def compare_general(
     rng = np.random.default_rng(seed)
     count, worst, hard = 0, 0.0, 0
     for size in _sizes(source):
-        inputs = [_random(source, name, size, rng) for name in source.inputs]
+        inputs = [_random(source, name, size, rng) for name in given_of(source)]
         expected = _expected(source, inputs, ask)
         for how, found in _answers(source, predictor, inputs):
             error, ill = _compare(source, inputs, found, expected, f"{how} {size}", seed)
             worst, hard = max(worst, error), hard + ill
         count += size
     _check_refusals(source, predictor, options, rng)
+    if source.states:
+        _check_episode(source, predictor, rng)
     return count, worst, hard
 
 
 def _sizes(model: Model) -> Sequence[int]:
     elements = sum(model.tensors[name].elements for name in model.inputs)
     most = max(1, ELEMENTS // max(elements, 1))
-    return [size for size in BATCHES if size <= most] if model.batched else [1]
+    return [size for size in BATCHES if size <= most]
 
 
 def _random(model: Model, name: str, size: int, rng: np.random.Generator) -> Array:
@@ -98,6 +102,25 @@ def rows_of(model: Model, name: str) -> int:
     return min(sizes, default=CHOICES)
 
 
+def given_of(model: Model) -> list[str]:
+    """
+    The tensors of the inputs, and of the states before a step.
+    """
+    return [*model.inputs, *(state.input for state in model.states)]
+
+
+def results_of(model: Model) -> list[tuple[str, str]]:
+    """
+    The names and tensors of the outputs, and of the states after a step.
+    """
+    outputs = [(output.name, output.tensor) for output in model.outputs]
+    return [*outputs, *((state.name, state.output) for state in model.states)]
+
+
+def _listed(found: Any) -> list[Array]:
+    return list(found) if isinstance(found, tuple) else [found]
+
+
 def random_inputs(model: Model, size: int, seed: int = 0) -> list[Array]:
     """
     Random arrays for all inputs, with a batch of this size in front.
@@ -107,16 +130,16 @@ def random_inputs(model: Model, size: int, seed: int = 0) -> list[Array]:
 
 
 def _expected(model: Model, inputs: list[Array], ask: Ask | None) -> list[Array]:
-    values = evaluate(model, dict(zip(model.inputs, inputs, strict=True)))
-    reference = [values[output.tensor] for output in model.outputs]
+    values = evaluate(model, dict(zip(given_of(model), inputs, strict=True)))
+    reference = [values[tensor] for _, tensor in results_of(model)]
     if ask is None:
         return reference
     right = [np.asarray(array) for array in ask(inputs)]
-    for output, own, theirs in zip(model.outputs, reference, right, strict=True):
+    for (name, _), own, theirs in zip(results_of(model), reference, right, strict=True):
         if _error(own, theirs).max(initial=0) > 1:
             raise VerificationError(
                 model.origin.file,
-                f"output {quote(output.name)}: PyTorch gives {_shown(theirs)}, the operations as policyc understands "
+                f"output {quote(name)}: PyTorch gives {_shown(theirs)}, the operations as policyc understands "
                 f"them give {_shown(own)}: this is a fault of policyc, or observations of a batch depend on each other",
             )
     return right
@@ -128,13 +151,14 @@ def _answers(model: Model, predictor: GeneralPredictor, inputs: list[Array]) -> 
     """
 
     def asked(arguments: list[Array]) -> list[Array]:
-        found = predictor.predict(*arguments)
-        return list(found) if isinstance(found, tuple) else [found]
+        count = len(model.inputs)
+        if not model.states:
+            return _listed(predictor.predict(*arguments))
+        found, state = predictor.predict(*arguments[:count], state=tuple(arguments[count:]))
+        return [*_listed(found), *state]
 
-    if not model.batched:
-        yield "alone, run", [array[None] for array in asked([array[0] for array in inputs])]
-        return
-    yield "in a batch of", asked(inputs)
+    if model.batched:
+        yield "in a batch of", asked(inputs)
     alone = [asked([array[row] for array in inputs]) for row in range(len(inputs[0]))]
     yield "alone, one of", [np.stack(arrays) for arrays in zip(*alone, strict=True)]
 
@@ -146,21 +170,21 @@ def _compare(
     The worst error of a batch, and how many observations cannot be had more exactly.
     """
     worst, hard = 0.0, 0
-    for output, own, right in zip(model.outputs, found, expected, strict=True):
+    for (name, tensor), own, right in zip(results_of(model), found, expected, strict=True):
         if own.shape != right.shape:
-            raise _wrong(model, output.name, how, f"has shape {own.shape}, not {right.shape}")
+            raise _wrong(model, name, how, f"has shape {own.shape}, not {right.shape}")
         errors = _error(own, right)
         bad = errors > 1
         if bad.any():
-            slack = known(model, dict(zip(model.inputs, inputs, strict=True)), seed, [output.tensor])
-            limit = slack.limit(output.tensor)
+            slack = known(model, dict(zip(given_of(model), inputs, strict=True)), seed, [tensor])
+            limit = slack.limit(tensor)
             with np.errstate(invalid="ignore"):
-                bad &= ~(np.abs(own.astype(np.float64) - slack.values[output.tensor]) <= 2 * limit).reshape(
-                    len(own), -1
-                ).all(axis=1)
+                bad &= ~(np.abs(own.astype(np.float64) - slack.values[tensor]) <= 2 * limit).reshape(len(own), -1).all(
+                    axis=1
+                )
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
-            raise _wrong(model, output.name, how, f"gives {_shown(own[row])}, its source {_shown(right[row])}")
+            raise _wrong(model, name, how, f"gives {_shown(own[row])}, its source {_shown(right[row])}")
         hard += int((errors > 1).sum())
         worst = max(worst, float(errors[errors <= 1].max(initial=0)) * SCORE_RELATIVE)
     return worst, hard
@@ -200,6 +224,19 @@ def _check_refusals(model: Model, predictor: GeneralPredictor, options: BuildOpt
         except ValueError:
             continue
         raise _wrong(model, model.inputs[number], "with NaN", "was taken, and must be refused")
+
+
+def _check_episode(model: Model, predictor: Any, rng: np.random.Generator) -> None:
+    """
+    Several steps with the state that is kept give what steps with the state passed on give.
+    """
+    episode, state = predictor.Episode(), None
+    for step in range(STEPS):
+        inputs = [_random(model, name, 1, rng)[0] for name in model.inputs]
+        found, state = predictor.predict(*inputs, state=state)
+        pairs = zip(_listed(found), _listed(episode.predict(*inputs)), strict=True)
+        if not all(np.array_equal(one, other, equal_nan=True) for one, other in pairs):
+            raise _wrong(model, model.outputs[0].name, f"in step {step} of an episode", "differs with the state kept")
 
 
 def _wrong(model: Model, name: str, how: str, text: str) -> VerificationError:

@@ -29,8 +29,8 @@ class Images(Graph):
     def conv(self, source: str, name: str, filters: int, groups: int = 1) -> str:
         channels = self.tensors[source].fixed_shape[1] // groups
         weight = self.constant(f"{name}.weight", self.values(filters, channels, 3, 3))
-        attributes = {"stride": (1, 2), "padding": (1, 0), "dilation": (1, 1), "groups": groups}
-        return self.add("conv", [source, weight, self.bias(f"{name}.bias", filters)], name, **attributes)
+        inputs = [source, weight, self.bias(f"{name}.bias", filters)]
+        return self.add("conv", inputs, name, stride=(1, 2), padding=(1, 0), dilation=(1, 1), groups=groups)
 
     def norm(self, source: str, name: str) -> str:
         channels = self.tensors[source].fixed_shape[1]

@@ -1,0 +1,170 @@
+"""
+A TorchScript archive to a model: executed once with example inputs, while torch records what is computed.
+
+Control flow is followed with these inputs, and is not in the model. Buffers that `forward` overwrites become states: a
+function is recorded that takes them as arguments, and returns them.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.func import functionalize
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from compiler.errors import BuildError, CheckpointError, UnsupportedError, quote
+from compiler.frontends.torch_export.program import translate
+from compiler.frontends.torch_export.quiet import quietly
+from compiler.frontends.torch_export.running import Ask
+from compiler.ir import Model, Origin, Output, State, Tensor
+from compiler.ops import Array
+from compiler.options import BuildOptions
+
+FORMAT = "torch-script"
+DTYPES = {"float32": torch.float32, "int64": torch.int64, "bool": torch.bool}
+Step = Callable[..., tuple[torch.Tensor, ...]]
+
+
+def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, Ask]:
+    """
+    The model of an archive, and what torch answers: for inputs and states, outputs and the states after them.
+
+    Raises:
+        BuildError: the example shapes can't be read.
+        CheckpointError: the file is damaged.
+        UnsupportedError: it can't be compiled.
+    """
+    where = str(path)
+    examples = _examples(str(options.example_shapes))
+    module = _loaded(data, where)
+    initial = _overwritten(module, examples, where)
+    step = _stepping(module, list(initial))
+    arguments = [*examples, *(value.clone() for value in initial.values())]
+    # What oneDNN computes in one piece, such as an LSTM, is recorded as the operations that it is made of.
+    with quietly(), torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
+        try:
+            recorded = make_fx(functionalize(step))(*arguments)
+            program = torch.export.export(recorded, tuple(value.clone() for value in arguments))
+        except Exception as error:  # whatever the module's own code raises
+            text = f"torch can't record what it computes: {type(error).__name__}: {quote(str(error), 300)}"
+            raise UnsupportedError(where, text) from error
+    origin = Origin(path.name, hashlib.sha256(data).hexdigest(), FORMAT, (("torch", str(torch.__version__)),))
+    model = translate(program, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
+    return _with_states(model, initial), _asking(step)
+
+
+def _examples(shapes: str) -> list[torch.Tensor]:
+    """
+    Zeros of the shapes that the user names: `1,41` or `1,20:int64;1,5`.
+    """
+    found = []
+    for text in shapes.split(";"):
+        sizes, _, dtype = text.strip().partition(":")
+        try:
+            shape = [int(size) for size in sizes.split(",")]
+        except ValueError:
+            shape = [0]
+        if min(shape) < 1 or (dtype or "float32") not in DTYPES:
+            expected = f"expected sizes like 1,41, and {', '.join(DTYPES)} after a colon"
+            raise BuildError("example_shapes", f"{expected}; found {quote(text)}")
+        found.append(torch.zeros(shape, dtype=DTYPES[dtype or "float32"]))
+    return found
+
+
+def _loaded(data: memoryview, where: str) -> Any:
+    try:
+        with quietly():
+            return torch.jit.load(io.BytesIO(bytes(data)), map_location="cpu").eval()
+    except Exception as error:  # whatever torch makes of a damaged file
+        text = f"torch {torch.__version__} can't load it: {type(error).__name__}: {quote(str(error), 300)}"
+        raise CheckpointError(where, text) from error
+
+
+def _overwritten(module: Any, examples: Sequence[torch.Tensor], where: str) -> dict[str, torch.Tensor]:
+    """
+    The buffers that `forward` overwrites, as they are before.
+    """
+    before = {name: value.clone() for name, value in module.named_buffers()}
+    versions = {name: value._version for name, value in module.named_buffers()}
+    kept = {name: value.data_ptr() for name, value in module.named_buffers()}
+    with torch.no_grad(), quietly():
+        try:
+            module(*examples)
+        except Exception as error:  # whatever the module's own code raises
+            text = f"does not take inputs of these shapes: {type(error).__name__}: {quote(str(error), 300)}"
+            raise UnsupportedError(where, text) from error
+    found = {
+        name: before[name]
+        for name, value in module.named_buffers()
+        if value._version != versions[name] or value.data_ptr() != kept[name]
+    }
+    for name, value in module.named_buffers():
+        if name in found and value.shape == found[name].shape:
+            value.copy_(found[name])
+    strange = [name for name, value in found.items() if value.dtype is not torch.float32]
+    if strange:
+        raise UnsupportedError(where, *(f"forward overwrites {quote(name)}, which is not float32" for name in strange))
+    return found
+
+
+def _stepping(module: Any, names: list[str]) -> Step:
+    """
+    One call as a function: of the inputs and states, to the outputs and the states after it.
+    """
+
+    def holder(name: str) -> tuple[Any, str]:
+        *parts, last = name.split(".")
+        place = module
+        for part in parts:
+            place = getattr(place, part)
+        return place, last
+
+    def step(*arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        inputs = arguments[: len(arguments) - len(names)]
+        places = [holder(name) for name in names]
+        before = [getattr(place, last) for place, last in places]
+        try:
+            for (place, last), value in zip(places, arguments[len(inputs) :], strict=True):
+                setattr(place, last, value)
+            found = module(*inputs)
+            results = found if isinstance(found, tuple | list) else (found,)
+            return (*results, *(getattr(place, last) for place, last in places))
+        finally:
+            for (place, last), value in zip(places, before, strict=True):
+                setattr(place, last, value)
+
+    return step
+
+
+def _with_states(model: Model, initial: dict[str, torch.Tensor]) -> Model:
+    """
+    The model with its last inputs and outputs as states.
+    """
+    if not initial:
+        return model
+    count, tensors, states = len(initial), dict(model.tensors), []
+    for (name, value), taken, left in zip(initial.items(), model.inputs[-count:], model.outputs[-count:], strict=True):
+        key = f"{name}:initial"
+        tensors[key] = Tensor.constant(key, value.numpy())
+        states.append(State(name, taken, left.tensor, key))
+    outputs = model.outputs[:-count]
+    if len(outputs) == 1:
+        outputs = (Output("output", outputs[0].tensor, outputs[0].role),)
+    return replace(model, tensors=tensors, inputs=model.inputs[:-count], outputs=outputs, states=tuple(states))
+
+
+def _asking(step: Step) -> Ask:
+    def ask(inputs: Sequence[Array]) -> list[Array]:
+        answers = []
+        for row in range(len(inputs[0])):
+            with torch.no_grad(), quietly():
+                found = step(*(torch.tensor(array[row]) for array in inputs))
+            answers.append([value.numpy().copy() for value in found])
+        return [np.stack(each) for each in zip(*answers, strict=True)]
+
+    return ask

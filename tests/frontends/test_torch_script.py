@@ -1,0 +1,189 @@
+"""
+TorchScript archives: what torch computes of them, step by step, the predictor computes too.
+"""
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import compiler
+from compiler.errors import BuildError, CheckpointError, UnsupportedError
+from compiler.ops.reference import evaluate
+
+# torch says of all TorchScript that torch.export is to be used; robots' policies are TorchScript all the same.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+
+REAL = os.environ.get("POLICYC_TORCHSCRIPT", "")
+STEPS = 1000
+
+
+class Walker(torch.nn.Module):
+    """
+    A robot's policy as their exporters write it: an LSTM whose state is kept in buffers, then layers with ELU.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = torch.nn.LSTM(7, 16)
+        self.actor = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ELU(), torch.nn.Linear(8, 3))
+        self.register_buffer("hidden_state", torch.zeros(1, 1, 16))
+        self.register_buffer("cell_state", torch.full((1, 1, 16), 0.25))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out, (h, c) = self.memory(x.unsqueeze(0), (self.hidden_state, self.cell_state))
+        self.hidden_state[:] = h
+        self.cell_state[:] = c
+        return self.actor(out.squeeze(0))
+
+
+class History(torch.nn.Module):
+    """
+    A policy that sees its last four observations.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.nn.Linear(20, 2)
+        self.register_buffer("frames", torch.zeros(1, 4, 5))
+
+    def forward(self, x: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.frames = torch.cat([self.frames[:, 1:], x.unsqueeze(1)], 1)
+        if x.shape[0] > 1:  # control flow that is followed, and not in the model
+            x = x * 0
+        scores = self.net(self.frames.flatten(1)) * scale
+        return scores, scores.argmax(1)
+
+
+class Plain(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(11, 6)
+        self.head = torch.nn.Linear(6, 3)
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.head(self.table(words).mean(1)), -1)
+
+
+def scripted(folder: Path, module: torch.nn.Module, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(0, 0.5)
+    path = folder / f"{type(module).__name__.lower()}.pt"
+    torch.jit.script(module.eval()).save(str(path))
+    return path
+
+
+def build(path: Path, shapes: str, **choices):
+    return compiler.build(path, out=path.parent / "out", trust=True, example_shapes=shapes, **choices)
+
+
+def check_steps(path: Path, predictor, size: int, steps: int) -> None:
+    module, episode, state = torch.jit.load(str(path)).eval(), predictor.Episode(), None
+    rng = np.random.default_rng(1)
+    for step in range(steps):
+        observation = rng.normal(size=(1, size)).astype(np.float32)
+        with torch.no_grad():
+            expected = module(torch.tensor(observation)).numpy()
+        found, state = predictor.predict(observation, state)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5, err_msg=f"step {step}")
+        np.testing.assert_array_equal(episode.predict(observation), found)
+
+
+@pytest.mark.slow
+def test_buffers_that_are_overwritten_are_states(tmp_path):
+    path = scripted(tmp_path, Walker())
+    built = build(path, "1,7")
+    predictor = built.load()
+    check_steps(path, predictor, 7, STEPS)
+    assert predictor.SPEC["states"] == [
+        {"name": "hidden_state", "shape": (1, 1, 16), "dtype": "float32"},
+        {"name": "cell_state", "shape": (1, 1, 16), "dtype": "float32"},
+    ]
+    episode = predictor.Episode()
+    first = episode.predict(np.ones((1, 7), np.float32))
+    assert np.ptp([first, episode.predict(np.ones((1, 7), np.float32))], axis=0).max() > 1e-4
+    episode.reset()
+    np.testing.assert_array_equal(episode.predict(np.ones((1, 7), np.float32)), first)
+    with pytest.raises(ValueError, match="hidden_state: expected shape"):
+        predictor.predict(np.ones((1, 7), np.float32), (np.zeros(16, np.float32), np.zeros((1, 1, 16), np.float32)))
+
+
+@pytest.mark.slow
+def test_a_history_of_frames_and_several_outputs(tmp_path):
+    path = scripted(tmp_path, History())
+    predictor = build(path, "1,5;1").load()
+    module, episode = torch.jit.load(str(path)).eval(), predictor.Episode()
+    rng = np.random.default_rng(2)
+    for _ in range(12):
+        observation, scale = rng.normal(size=(1, 5)).astype(np.float32), np.array([2.5], np.float32)
+        with torch.no_grad():
+            scores, action = module(torch.tensor(observation), torch.tensor(scale))
+        found = episode.predict(observation, scale)
+        np.testing.assert_allclose(found.output_0, scores.numpy(), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(found.output_1, action.numpy())
+        assert found.output_1.dtype == np.int64
+
+
+def test_an_archive_without_states(tmp_path):
+    path = scripted(tmp_path, Plain())
+    model = compiler.load_model(path, trust=True, example_shapes="1,4:int64")
+    words = np.random.default_rng(0).integers(0, 11, (5, 1, 4))
+    found = evaluate(model, {model.inputs[0]: words})[model.outputs[0].tensor]
+    with torch.no_grad():
+        expected = torch.jit.load(str(path))(torch.tensor(words[:, 0]))
+    np.testing.assert_allclose(found[:, 0], expected.numpy(), rtol=1e-5, atol=1e-6)
+    assert not model.batched
+    assert model.states == ()
+    assert model.origin.format == "torch-script"
+
+
+def test_reading_leaves_the_file_s_own_state(tmp_path):
+    model = compiler.load_model(scripted(tmp_path, Walker()), trust=True, example_shapes="1,7")
+    initial = {state.name: model.tensors[state.initial].data for state in model.states}
+    np.testing.assert_array_equal(initial["hidden_state"], np.zeros((1, 1, 16)))
+    np.testing.assert_array_equal(initial["cell_state"], np.full((1, 1, 16), 0.25))
+
+
+def test_what_is_missing_is_said_at_once(tmp_path):
+    path = scripted(tmp_path, Plain())
+    with pytest.raises(UnsupportedError) as refused:
+        compiler.load_model(path)
+    assert "pass --trust" in str(refused.value)
+    assert "--example-shapes 1,41" in str(refused.value)
+
+
+@pytest.mark.parametrize("shapes", ["", "1,x", "1,0", "1,4:float64", "1,4;"])
+def test_shapes_that_are_none(tmp_path, shapes):
+    path = scripted(tmp_path, Plain())
+    with pytest.raises((BuildError, UnsupportedError), match=r"example.shapes"):
+        compiler.load_model(path, trust=True, example_shapes=shapes)
+
+
+def test_shapes_that_the_module_does_not_take(tmp_path):
+    path = scripted(tmp_path, Walker())
+    with pytest.raises(UnsupportedError, match="does not take inputs of these shapes"):
+        compiler.load_model(path, trust=True, example_shapes="1,8")
+
+
+def test_a_damaged_archive(tmp_path):
+    path = scripted(tmp_path, Walker())
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(b"def forward", b"fed forward"))
+    with pytest.raises(CheckpointError):
+        compiler.load_model(path, trust=True, example_shapes="1,7")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL, reason="POLICYC_TORCHSCRIPT names no folder of robots' policies")
+def test_a_real_robot_s_policy(tmp_path):
+    path = Path(REAL) / "unitree_h1_motion.pt"
+    predictor = compiler.build(path, out=tmp_path, trust=True, example_shapes="1,41").load()
+    check_steps(path, predictor, 41, STEPS)
