@@ -21,7 +21,7 @@ REAL = os.environ.get("POLICYC_TORCHSCRIPT", "")
 STEPS = 1000
 
 
-class Walker(torch.nn.Module):
+class Walker(torch.nn.Module):  # type: ignore[misc]
     """
     A robot's policy as their exporters write it: an LSTM whose state is kept in buffers, then layers with ELU.
     """
@@ -40,10 +40,12 @@ class Walker(torch.nn.Module):
         return self.actor(out.squeeze(0))
 
 
-class History(torch.nn.Module):
+class History(torch.nn.Module):  # type: ignore[misc]
     """
     A policy that sees its last four observations.
     """
+
+    frames: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +60,7 @@ class History(torch.nn.Module):
         return scores, scores.argmax(1)
 
 
-class Plain(torch.nn.Module):
+class Plain(torch.nn.Module):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.table = torch.nn.Embedding(11, 6)
