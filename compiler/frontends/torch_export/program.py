@@ -17,6 +17,7 @@ from compiler.frontends.torch_export.graph import Computed, Graph, Value, kind_o
 from compiler.frontends.torch_export.independence import mixing
 from compiler.frontends.torch_export.quiet import quietly
 from compiler.frontends.torch_export.sources import place
+from compiler.frontends.torch_export.translate_elementwise import TRAINING
 from compiler.frontends.torch_export.translations import TRANSLATIONS
 from compiler.ir import Model, Origin, Output
 
@@ -164,7 +165,7 @@ class _Translation:
         for node in self.needed:
             if node.op != "call_function" or not _tensors(node.meta.get("val")):
                 continue
-            random = any(word in str(node.target) for word in RANDOM)
+            random = _is_random(node)
             if not random and computed.isdisjoint(node.all_input_nodes):
                 continue
             computed.add(node)
@@ -304,7 +305,21 @@ def _missing(op: str, nodes: Iterable[torch.fx.Node]) -> str:
     One op that is missing: where it is, and what is nearest to it.
     """
     first, *more = nodes
-    near = difflib.get_close_matches(op, map(str, TRANSLATIONS), n=1, cutoff=0.5)
-    nearest = f"; the nearest that is: {near[0]}" if near else ""
     others = f", and {len(more)} more of it" if more else ""
+    if _is_random(first):
+        return f"{place(first)}{others} {TRAINING}"
+    names = {_plain(str(known)): str(known) for known in TRANSLATIONS}
+    near = difflib.get_close_matches(_plain(op), names, n=1, cutoff=0.6)
+    nearest = f"; the nearest that is: {names[near[0]]}" if near else ""
     return f"{place(first)} is not compiled{others}{nearest}"
+
+
+def _is_random(node: torch.fx.Node) -> bool:
+    return any(word in str(node.target) for word in RANDOM)
+
+
+def _plain(op: str) -> str:
+    """
+    The name of an op without its overload: `cumsum` of `aten.cumsum.default`.
+    """
+    return op.removeprefix("aten.").partition(".")[0]
