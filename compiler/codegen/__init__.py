@@ -15,7 +15,7 @@ import jinja2
 from compiler.codegen.c_source import wrapped
 from compiler.codegen.calls import ARRANGING
 from compiler.codegen.expressions import activated, plus, steps, times
-from compiler.codegen.general import GeneralView, general_view
+from compiler.codegen.general import GeneralView, general_view, names_of
 from compiler.codegen.inputs import KINDS, input_names
 from compiler.codegen.interface import interface_of
 from compiler.codegen.kernels import function_names, layer_view, template_name
@@ -86,7 +86,9 @@ def _render_general(model: Model, encoded: EncodedModel, options: BuildOptions, 
     The sources of a predictor that is no policy's.
     """
     nodes = [node for node in model.nodes if node.op not in ARRANGING]
-    names = kernel_names([node.name for node in nodes], _reserved())
+    inputs, outputs, states = names_of(model)
+    variables = {*inputs, *outputs, *states, *(f"next_{name}" for name in states)}
+    names = kernel_names([node.name for node in nodes], _reserved() | variables)
     functions = {node.outputs[0]: name for node, name in zip(nodes, names, strict=True)}
     digest = hashlib.sha256(encoded.data).hexdigest()
     view = general_view(model, encoded, digest, options, name, functions)

@@ -280,11 +280,10 @@ def general_view(
     """
     plan = plan_workspace(model)
     tensors = [model.tensors[key] for key in model.inputs]
-    names = kernel_names(model.inputs, TAKEN)
+    names, keys, memory_names = names_of(model)
     inputs = [_array(model, plan, encoded, t, key, t.name) for t, key in zip(tensors, names, strict=True)]
     results = [model.tensors[output.tensor] for output in model.outputs]
     labels = [output.name for output in model.outputs]
-    keys = kernel_names(labels, [*TAKEN, *names])
     outputs = [_array(model, plan, encoded, *one) for one in zip(results, keys, labels, strict=True)]
     if model.states and model.batched:
         raise UnsupportedError(model.origin.file, "has states and a batch: a model with states takes one observation")
@@ -295,7 +294,7 @@ def general_view(
         spec=python(_specification(model, name, inputs, outputs)),
         inputs=inputs,
         outputs=outputs,
-        memory=_memory(model, plan, encoded, [*TAKEN, *names, *keys]),
+        memory=_memory(model, plan, encoded, memory_names),
         batched=model.batched,
         checks=options.nonfinite == "raise",
         workspace=plan.words,
@@ -326,9 +325,18 @@ def _array(
     )
 
 
-def _memory(model: Model, plan: Workspace, encoded: EncodedModel, taken: list[str]) -> list[Memory]:
+def names_of(model: Model) -> tuple[list[str], list[str], list[str]]:
+    """
+    The variables of the inputs, the outputs and the states, which kernels must not be named after.
+    """
+    inputs = kernel_names(model.inputs, TAKEN)
+    outputs = kernel_names([output.name for output in model.outputs], [*TAKEN, *inputs])
+    states = kernel_names([state.name for state in model.states], [*TAKEN, *inputs, *outputs])
+    return inputs, outputs, states
+
+
+def _memory(model: Model, plan: Workspace, encoded: EncodedModel, names: list[str]) -> list[Memory]:
     found = []
-    names = kernel_names([state.name for state in model.states], taken)
     for state, name in zip(model.states, names, strict=True):
         before, after = (model.tensors[key] for key in (state.input, state.output))
         found.append(

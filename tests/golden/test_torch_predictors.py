@@ -1,0 +1,54 @@
+"""
+Predictors of PyTorch modules give what the modules give.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+import compiler
+from tests.frontends.torch_modules import ARCHITECTURES
+
+pytestmark = pytest.mark.slow
+SIZES = (1, 3, 7)
+
+
+def inputs_like(examples, size: int, seed: int):
+    """
+    Random inputs of the kinds of the examples, which hold the whole numbers that their tables have rows for.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for example in examples:
+        shape = (size, *example.shape[1:])
+        if example.is_floating_point():
+            found.append(torch.randn(shape, generator=generator))
+        elif example.dtype is torch.bool:
+            found.append(torch.rand(shape, generator=generator) < 0.5)
+        else:
+            found.append(torch.randint(0, int(example.max()) + 1, shape, generator=generator))
+    return found
+
+
+def listed(found):
+    return list(found) if isinstance(found, tuple | list) else [found]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_predictor_answers_as_the_module_does(name, tmp_path):
+    module, examples = ARCHITECTURES[name]()
+    module.eval()
+    predictor = compiler.build(module, example_inputs=examples, out=tmp_path, name=name).load()
+    for seed, size in enumerate(SIZES):
+        inputs = inputs_like(examples, size, seed)
+        with torch.no_grad():
+            expected = listed(module(*inputs))
+        arrays = [value.numpy() for value in inputs]
+        together = listed(predictor.predict(*arrays))
+        alone = listed(predictor.predict(*(array[0] for array in arrays)))
+        for right, found, first in zip(expected, together, alone, strict=True):
+            scale = max(0.1, float(right.abs().max()))
+            assert found.shape == tuple(right.shape)
+            assert str(found.dtype) == str(right.dtype).removeprefix("torch.")
+            np.testing.assert_allclose(found, right.numpy(), rtol=0, atol=1e-4 * scale)
+            np.testing.assert_allclose(first, right.numpy()[0], rtol=0, atol=1e-4 * scale)
