@@ -51,6 +51,7 @@ ROOMS = {
     "ops": room("ir", "numpy"),
     "check": room("ir ops", "numpy"),  # legal is what the rows of the op table allow: arity, attributes, shapes
     "frontends": room("readers ir ops check", "numpy"),
+    "frontends.onnx_file": room("readers ir ops check", "numpy onnx onnxruntime"),
     "frontends.torch_export": room("readers ir ops check", "numpy torch"),
     "frontends.torch_script": room("readers ir ops check", "numpy torch"),
     "passes": room("ir ops check", "numpy"),

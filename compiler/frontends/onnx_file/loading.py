@@ -1,0 +1,191 @@
+"""
+The bytes of an ONNX file to a ModelProto that is safe to walk: whole, valid, without anything outside of the file.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+from compiler.errors import CheckpointError, UnsupportedError, quote
+from compiler.ir import DType
+from compiler.ops import Array
+
+OLDEST = 13
+"""The first opset that is read: before, axes and sizes stood in attributes."""
+LARGEST_FILE = (1 << 31) - 1
+"""Bytes of a protobuf message, by protobuf's own rule."""
+MOST_NODES = 1 << 17
+MOST_ELEMENTS = 1 << 31
+LISTED = 50
+OWN = ("", "ai.onnx")
+"""The domain of ONNX's own ops, by both of its names."""
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+INTEGERS = (
+    TensorProto.INT8,
+    TensorProto.INT16,
+    TensorProto.INT32,
+    TensorProto.INT64,
+    TensorProto.UINT8,
+    TensorProto.UINT16,
+    TensorProto.UINT32,
+    TensorProto.UINT64,
+)
+
+
+def load(data: memoryview, where: str) -> ModelProto:
+    """
+    The model of a file.
+
+    Raises:
+        CheckpointError: the bytes are none, or break the rules of ONNX.
+        UnsupportedError: it is of an old opset, has parts in other files, or functions, or ops of other domains.
+    """
+    if len(data) > LARGEST_FILE:
+        raise UnsupportedError(where, f"has {len(data):,} bytes; ONNX files have at most {LARGEST_FILE:,}")
+    model = ModelProto()
+    try:
+        model.ParseFromString(bytes(data))
+    except Exception as error:  # protobuf's own errors differ between its implementations
+        raise CheckpointError(where, f"is no ONNX model: {quote(str(error), 200)}") from None
+    if not model.HasField("graph") or not model.opset_import:
+        raise CheckpointError(where, "is no ONNX model: it has no graph or no opset")
+    _check_opset(model, where)
+    findings = list(_findings(model))
+    if findings:
+        raise UnsupportedError(where, *findings[:LISTED])
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:  # ValidationError, or what its parts raise on what they can't read
+        raise CheckpointError(where, f"is no valid ONNX model: {quote(str(error), 400)}") from None
+    return model
+
+
+def opset(model: ModelProto) -> int:
+    """
+    The version of ONNX's own ops; 0 if the file names none.
+    """
+    return max((int(entry.version) for entry in model.opset_import if entry.domain in OWN), default=0)
+
+
+def _check_opset(model: ModelProto, where: str) -> None:
+    version = opset(model)
+    if version < OLDEST:
+        raise UnsupportedError(
+            where,
+            f"is of opset {version}; {OLDEST} and newer are read: convert it with onnx.version_converter."
+            f"convert_version(model, {OLDEST + 5}), or export it anew",
+        )
+    newest = onnx.defs.onnx_opset_version()
+    if version > newest:
+        raise UnsupportedError(
+            where, f"is of opset {version}; onnx {onnx.__version__} knows up to {newest}: pip install --upgrade onnx"
+        )
+
+
+def _findings(model: ModelProto) -> Iterator[str]:
+    """
+    What is not compiled, whatever it is for.
+    """
+    graph = model.graph
+    if len(model.functions):
+        names = ", ".join(quote(function.name) for function in model.functions[:5])
+        yield f"has functions of its own ({names}): inline them with onnx.inliner.inline_local_functions(model)"
+    if len(graph.node) > MOST_NODES:
+        yield f"has {len(graph.node):,} nodes; at most {MOST_NODES:,} are read"
+        return
+    if len(graph.sparse_initializer):
+        yield "has sparse initializers: export it with dense ones"
+    for tensor in graph.initializer:
+        yield from _tensor_findings(tensor, f"initializer {quote(tensor.name)}")
+    for node in graph.node:
+        where = f"node {quote(node.name or ', '.join(node.output))} ({quote(node.op_type)[1:-1]})"
+        if node.domain not in OWN:
+            yield f"{where} is of the domain {quote(node.domain)}; only ONNX's own ops are compiled"
+        for attribute in node.attribute:
+            if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
+                yield f"{where} runs a graph of its own, as loops and branches do, which is not compiled"
+            elif attribute.type in (AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS):
+                yield f"{where} has a sparse tensor, which is not compiled"
+            tensors = [*attribute.tensors, *([attribute.t] if attribute.HasField("t") else [])]
+            for tensor in tensors:
+                yield from _tensor_findings(tensor, f"{where}, attribute {quote(attribute.name)},")
+
+
+def _tensor_findings(tensor: TensorProto, what: str) -> Iterator[str]:
+    if tensor.data_location == TensorProto.EXTERNAL or len(tensor.external_data):
+        yield (
+            f"{what} lies in another file: only what is in the file itself is read, as an ONNX file may name any file; "
+            "save it with onnx.save(onnx.load(path), path, save_as_external_data=False)"
+        )
+    elif tensor.data_type not in (*FLOATS, *INTEGERS, TensorProto.BOOL):
+        name = TensorProto.DataType.Name(tensor.data_type) if 0 <= tensor.data_type <= 30 else str(tensor.data_type)
+        yield f"{what} holds {name}, which is not compiled"
+    elif any(size < 0 for size in tensor.dims) or _product(tensor.dims) > MOST_ELEMENTS:
+        yield f"{what} has the dims {quote(tuple(tensor.dims))}; at most {MOST_ELEMENTS:,} elements are read"
+
+
+def _product(sizes: Any) -> int:
+    result = 1
+    for size in sizes:
+        result *= int(size)
+    return result
+
+
+def array_of(tensor: TensorProto, where: str) -> Array:
+    """
+    A tensor of the file: float32, float64, int64 or bool.
+    """
+    try:
+        found = np.asarray(onnx.numpy_helper.to_array(tensor))
+    except Exception as error:  # whatever onnx raises on data that do not fit the dims
+        text = f"tensor {quote(tensor.name)} is damaged: {quote(str(error), 200)}"
+        raise CheckpointError(where, text) from None
+    if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+        return found.astype(np.float32)
+    return found.astype(np.int64) if tensor.data_type in INTEGERS else found
+
+
+def attributes_of(node: NodeProto, where: str) -> dict[str, Any]:
+    """
+    The attributes of a node as Python's numbers, texts and tuples, and NumPy's arrays.
+    """
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        match attribute.type:
+            case AttributeProto.INT:
+                found[attribute.name] = int(attribute.i)
+            case AttributeProto.FLOAT:
+                found[attribute.name] = float(attribute.f)
+            case AttributeProto.STRING:
+                found[attribute.name] = attribute.s.decode("utf-8", "replace")
+            case AttributeProto.INTS:
+                found[attribute.name] = tuple(map(int, attribute.ints))
+            case AttributeProto.FLOATS:
+                found[attribute.name] = tuple(map(float, attribute.floats))
+            case AttributeProto.STRINGS:
+                found[attribute.name] = tuple(text.decode("utf-8", "replace") for text in attribute.strings)
+            case AttributeProto.TENSOR:
+                found[attribute.name] = array_of(attribute.t, where)
+    return found
+
+
+def inputs_of(graph: GraphProto) -> list[ValueInfoProto]:
+    """
+    What a caller gives: an input with an initializer has that as its default, and is a constant here.
+    """
+    known = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in known]
+
+
+def kind_of_type(number: int) -> DType | None:
+    """
+    What values of a type of TensorProto are in a general model; None if they are not compiled.
+    """
+    if number in FLOATS:
+        return DType.FLOAT32
+    if number in INTEGERS:
+        return DType.INT64
+    return DType.BOOL if number == TensorProto.BOOL else None

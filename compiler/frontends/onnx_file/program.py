@@ -1,0 +1,212 @@
+"""
+An ONNX graph to a model: node by node, by the table of translations.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto
+
+from compiler.errors import CheckpointError, PolicycError, UnsupportedError, quote
+from compiler.frontends.onnx_file.batch import read_inputs
+from compiler.frontends.onnx_file.graph import Computed, Graph, Place, Value
+from compiler.frontends.onnx_file.independence import Batch
+from compiler.frontends.onnx_file.loading import array_of, attributes_of, opset
+from compiler.frontends.onnx_file.translations import TRANSLATIONS
+from compiler.ir import Model, Origin, Output
+
+MOST_MISSING = 50
+WEIGHED = frozenset(
+    {"BatchNormalization", "Conv", "ConvTranspose", "GRU", "Gemm", "GroupNormalization", "InstanceNormalization"}
+    | {"LSTM", "LayerNormalization", "MatMul", "PRelu", "RMSNormalization", "RNN"}
+)
+"""Ops that multiply by a weight: infinity there is a mistake, elsewhere it may be a mask."""
+RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+
+
+def translate(model: ModelProto, name: str, origin: Origin, *, allow_nonfinite: bool = False) -> Model:
+    """
+    The model of one sample of an ONNX graph.
+
+    Args:
+        model: as `loading.load` gives it.
+        name: the model's name.
+        origin: where it comes from.
+        allow_nonfinite: whether weights may be NaN or infinite.
+
+    Raises:
+        CheckpointError: a tensor is damaged.
+        UnsupportedError: it has inputs, ops or sizes that can't be compiled; all ops that are missing at once.
+    """
+    return _Translation(model, origin, allow_nonfinite).model(name)
+
+
+class _Translation:
+    """
+    The values of one graph, as they become known.
+    """
+
+    def __init__(self, model: ModelProto, origin: Origin, allow_nonfinite: bool) -> None:
+        self.proto: GraphProto = model.graph
+        self.origin, self.allow_nonfinite = origin, allow_nonfinite
+        self.inputs = read_inputs(model.graph, origin.file)
+        self.batch = Batch(model, self.inputs.batched)
+        self.graph = Graph(origin.file, opset(model))
+        self.nodes = _needed(model.graph)
+        self.read = {name for node in self.nodes for name in node.input} | {out.name for out in model.graph.output}
+        self.values: dict[str, Value] = {"": None}
+
+    def model(self, name: str) -> Model:
+        """
+        The whole model.
+        """
+        self._check_ops()
+        self._declare()
+        for node in self.nodes:
+            self._translate(node)
+        builder = self.graph.builder
+        outputs = self._outputs()
+        used = {name for node in builder.nodes for name in node.inputs} | {output.tensor for output in outputs}
+        tensors = {key: value for key, value in builder.tensors.items() if value.data is None or key in used}
+        return Model(
+            name=name,
+            nodes=tuple(builder.nodes),
+            tensors=tensors,
+            inputs=tuple(each.name for each in self.inputs.each),
+            outputs=outputs,
+            origin=self.origin,
+            batched=self.inputs.batched,
+        )
+
+    def _declare(self) -> None:
+        """
+        Inputs of the model, and what the file holds.
+        """
+        for each in self.inputs.each:
+            dims = each.dims[1:] if self.inputs.batched else each.dims
+            self.values[each.name] = self.graph.reshape(self.graph.input(each.name, each.kind, dims), each.dims)
+        weights = {name for node in self.nodes if node.op_type in WEIGHED for name in node.input[1:]}
+        findings = []
+        for tensor in self.proto.initializer:
+            if tensor.name not in self.read:
+                continue
+            value = self.graph.call(array_of(tensor, self.origin.file), tensor.name)
+            if value.dtype.kind == "f" and not self.allow_nonfinite:
+                bad = not np.isfinite(value).all() if tensor.name in weights else np.isnan(value).any()
+                if bad:
+                    text = "holds NaN or infinity (--allow-nonfinite-weights compiles it)"
+                    findings.append(f"initializer {quote(tensor.name)} {text}")
+            self.values[tensor.name] = value
+        if findings:
+            raise UnsupportedError(self.origin.file, *findings[:MOST_MISSING])
+
+    def _check_ops(self) -> None:
+        """
+        Refuses, all at once, the ops that are not translated.
+        """
+        missing: dict[str, list[NodeProto]] = {}
+        for node in self.nodes:
+            if node.op_type not in TRANSLATIONS:
+                missing.setdefault(node.op_type, []).append(node)
+        findings = [_missing(op, nodes) for op, nodes in list(missing.items())[:MOST_MISSING]]
+        if findings:
+            raise UnsupportedError(self.origin.file, *findings)
+
+    def _translate(self, node: NodeProto) -> None:
+        """
+        The results of one node become known.
+        """
+        where = self.origin.file
+        self.graph.place = _place(node, self.read)
+        absent = [name for name in node.input if name not in self.values]
+        if absent:
+            raise CheckpointError(where, f"{self.graph.place} reads {quote(absent[0])}, which nothing gives")
+        given = [self.values[name] for name in node.input]
+        if any(isinstance(value, Computed) for value in given):
+            mixed = self.batch.mixing(node, given)
+            if mixed is not None:
+                self.graph.refuse(f"{mixed}; with fixed sizes, without a dynamic batch, it can be compiled")
+        has = attributes_of(node, where)
+        try:
+            found = TRANSLATIONS[node.op_type](self.graph, given, has)
+        except PolicycError:
+            raise
+        except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
+            # Sizes and attributes that contradict each other, where nothing above has found it.
+            text = f"can't be translated: {type(error).__name__}: {quote(str(error), 200)}"
+            raise UnsupportedError(where, f"{self.graph.place}: {text}") from error
+        results = found if isinstance(found, list) else [found]
+        for index, name in enumerate(node.output):
+            if index < len(results):
+                self.values[name] = results[index]
+            elif name in self.read and name:
+                self.graph.refuse(f"its result {index} is used, which is not compiled")
+        self.values[""] = None
+
+    def _outputs(self) -> tuple[Output, ...]:
+        """
+        The outputs, each a tensor of its own, without the batch's dimension.
+        """
+        names = [value.name for value in self.proto.output]
+        if len(set(names)) != len(names) or not names:
+            raise CheckpointError(self.origin.file, f"must have outputs, each once, found {quote(names)}")
+        self.graph.place = None
+        taken = {each.name for each in self.inputs.each}
+        outputs = []
+        for output in self.proto.output:
+            result = self._output(output)
+            if result in taken:
+                value = self.graph.builder.tensors[result]
+                result = self.graph.builder.add("reshape", [result], f"{output.name}.result", shape=value.fixed_shape)
+            taken.add(result)
+            outputs.append(Output(output.name, result, "output"))
+        return tuple(outputs)
+
+    def _output(self, output: Any) -> str:
+        value, what = self.values.get(output.name), f"output {quote(output.name)}"
+        if not isinstance(value, Computed):
+            text = "is the same for every input: nothing of it is computed; leave it out"
+            raise UnsupportedError(self.origin.file, f"{what} {text}")
+        if not self.inputs.batched:
+            return value.name
+        sizes = output.type.tensor_type.shape.dim
+        declared = bool(sizes) and sizes[0].HasField("dim_value")
+        if not value.dims or value.dims[0] != 1 or declared:
+            first = sizes[0].dim_value if declared else "none"
+            text = f"must have the batch as its first dimension, as the inputs have; for one sample it has {value.dims}"
+            raise UnsupportedError(self.origin.file, f"{what} {text}, the file says {first} for the first")
+        return self.graph.builder.add("reshape", [value.name], output.name, shape=value.dims[1:])
+
+
+def _needed(graph: GraphProto) -> list[NodeProto]:
+    """
+    The nodes that an output depends on, in their order.
+    """
+    wanted = {value.name for value in graph.output}
+    found = []
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            found.append(node)
+            wanted.update(node.input)
+    return found[::-1]
+
+
+def _place(node: NodeProto, read: set[str]) -> Place:
+    return Place(node.op_type, node.name, tuple(node.output), tuple(name in read for name in node.output))
+
+
+def _missing(op: str, nodes: Iterable[NodeProto]) -> str:
+    """
+    One op that is missing: where it is, and what is nearest to it.
+    """
+    first, *more = nodes
+    others = f", and {len(more)} more of it" if more else ""
+    if op in RANDOM:
+        return f"{_place(first, set())} draws at random, which is not compiled{others}"
+    near = difflib.get_close_matches(op, TRANSLATIONS, n=1, cutoff=0.5)
+    nearest = f"; the nearest that is: {near[0]}" if near else ""
+    return f"{_place(first, set())} is not compiled{others}{nearest}"

@@ -1,0 +1,74 @@
+"""
+An ONNX model as its own runtime computes it: onnxruntime, or where that is not installed the reference of onnx.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+from onnx import ModelProto
+
+from compiler.errors import UnsupportedError, quote
+from compiler.frontends.onnx_file.batch import read_inputs
+from compiler.ops import Array
+
+Ask: TypeAlias = Callable[[Sequence[Array]], list[Array]]
+"""Inputs, each with the samples in its first dimension, to outputs of the same form."""
+Run: TypeAlias = Callable[[Mapping[str, Array]], list[Any]]
+
+
+def asking(data: bytes, model: ModelProto, where: str) -> Ask:
+    """
+    What the file answers. A model of fixed sizes is asked sample by sample; the runtime is made when first asked.
+    """
+    inputs = read_inputs(model.graph, where)
+    dtypes = [onnx.helper.tensor_dtype_to_np_dtype(each.type) for each in inputs.each]
+    made: list[Run] = []
+
+    def once(arrays: Sequence[Array]) -> list[Array]:
+        if not made:
+            made.append(_runtime(data, model))
+        pairs = zip(inputs.each, arrays, dtypes, strict=True)
+        given = {each.name: np.ascontiguousarray(array, dtype).reshape(array.shape) for each, array, dtype in pairs}
+        try:
+            results = made[0](given)
+        except Exception as error:  # whatever a runtime raises on a model that it can't compute
+            raise UnsupportedError(where, f"its own runtime can't compute it: {quote(str(error), 300)}") from error
+        return [_plain(np.asarray(result)) for result in results]
+
+    def ask(arrays: Sequence[Array]) -> list[Array]:
+        if inputs.batched:
+            return once(arrays)
+        answers = [once([array[row] for array in arrays]) for row in range(len(arrays[0]))]
+        return [np.stack(each) for each in zip(*answers, strict=True)]
+
+    return ask
+
+
+def _runtime(data: bytes, model: ModelProto) -> Run:
+    """
+    Onnxruntime if it is installed and knows all ops, else onnx.reference.
+    """
+    try:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return lambda given: list(session.run(None, dict(given)))
+    except Exception:  # not installed, or an op that it does not know
+        from onnx.reference import ReferenceEvaluator
+
+        evaluator = ReferenceEvaluator(model)
+        return lambda given: list(evaluator.run(None, dict(given)))
+
+
+def _plain(result: Array) -> Array:
+    """
+    Numbers as predictors give them: float32, int64 or bool.
+    """
+    if result.dtype.kind == "b":
+        return result
+    return result.astype(np.int64 if result.dtype.kind in "iu" else np.float32)
