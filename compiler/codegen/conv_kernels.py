@@ -2,17 +2,27 @@
 The kernels of general models that convolve: sums for some filters and some pixels side by side stay in registers.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import gcd
 
 from compiler.codegen.arranging_kernels import integer, integers
 from compiler.codegen.body import Body, Operand, sum_of, tiles
-from compiler.codegen.product_kernels import advanced
-from compiler.codegen.windows import Side, Unit, column_taps, row_taps, units_of
+from compiler.codegen.product_kernels import ALONE, advanced
+from compiler.codegen.windows import (
+    Side,
+    Unit,
+    column_taps,
+    is_narrow,
+    row_taps,
+    rows_taps,
+    units_of,
+    whole_rows,
+)
 from compiler.ir import Node
 from compiler.ops.tiles import MOST_SUMS
 
-MOST_VECTORS = 3
+USUAL_VECTORS, MOST_VECTORS = 3, 4
+"""Registers of pixels in a tile: of a row of many, and of one that these can hold."""
 MOST_FILTERS = 12
 """Filters in a tile: each reads weights of its own."""
 
@@ -122,55 +132,147 @@ def _phase_side(first: int, count: int, size: int, kernel: int, dilation: int, s
     """
     The windows of elements `first`, `first + stride` and so on of a transposed convolution's result.
     """
-    assert gcd(stride, dilation) >= 1
     places = [(k, first + padding - k * dilation) for k in range(kernel)]
     taps = tuple((k, place // stride) for k, place in places if place % stride == 0)
     return Side(-(-(count - first) // stride), size, 1, taps)
 
 
 def _write(body: Body, sizes: Convolution, phases: list[Phase]) -> None:
-    area, pixels = sizes.image[0] * sizes.image[1], sizes.result[0] * sizes.result[1]
+    area = sizes.image[0] * sizes.image[1]
     with body.loop("n", sizes.images) as n, body.loop("group", sizes.groups) as group:
         image = sum_of((n, sizes.groups * sizes.channels * area), (group, sizes.channels * area))
         body.add(f"image = {advanced('source', image)}")
         for phase in phases:
-            vectors = min(-(-phase.columns.count // body.lanes), MOST_VECTORS)
-            most = max(1, min(MOST_FILTERS, MOST_SUMS[body.lanes] // vectors))
-            tall = next((size for size in range(most, most // 2, -1) if sizes.filters % size == 0), most)
-            for start, stop, filters in tiles(sizes.filters, min(tall, sizes.filters)):
-                with body.span("filter", start, stop, filters) as first:
-                    weights = sum_of((group, sizes.group_pitch), (first, sizes.filter_pitch))
-                    channel = sum_of((group, sizes.filters), (first, 1))
-                    target = sum_of((n, sizes.groups * sizes.filters * pixels), (channel, pixels))
-                    body.add(
-                        f"weights = {advanced('weight', weights)}",
-                        f"biases = {advanced('bias', channel)}",
-                        f"results = {advanced('target', target)}",
-                    )
-                    with body.loop("y", phase.rows.count) as y:
-                        for unit in units_of(phase.columns, vectors, body.lanes):
-                            with body.span("x", unit.start, unit.stop, unit.step) as x:
-                                _write_unit(body, sizes, phase, filters, unit, y, x)
+            if is_narrow(phase.rows, phase.columns, phase.step, body.lanes):
+                _write_narrow(body, sizes, phase, n, group)
+            else:
+                _write_wide(body, sizes, phase, n, group)
+
+
+def _write_wide(body: Body, sizes: Convolution, phase: Phase, n: str, group: str) -> None:
+    """
+    Writes the loops over pixels, registers of which lie in one row, and over filters.
+
+    What is larger, the image or the weights, is gone through once: the other stays in the cache.
+    """
+    registers = -(-phase.columns.count // body.lanes)
+    vectors = registers if registers <= MOST_VECTORS else USUAL_VECTORS
+    tall = _filters_at_once(sizes, MOST_SUMS[body.lanes] // vectors)
+    units = list(units_of(phase.columns, vectors, body.lanes))
+    if sizes.channels * sizes.image[0] * sizes.image[1] > sizes.group_pitch:
+        with body.loop("y", phase.rows.count) as y:
+            for unit in units:
+                with body.span("x", unit.start, unit.stop, unit.step) as x:
+                    for filters in _filter_tiles(body, sizes, tall, n, group):
+                        _write_unit(body, sizes, phase, filters, unit, y, x)
+        return
+    for filters in _filter_tiles(body, sizes, tall, n, group):
+        with body.loop("y", phase.rows.count) as y:
+            for unit in units:
+                with body.span("x", unit.start, unit.stop, unit.step) as x:
+                    _write_unit(body, sizes, phase, filters, unit, y, x)
+
+
+def _write_narrow(body: Body, sizes: Convolution, phase: Phase, n: str, group: str) -> None:
+    """
+    Writes the loops over pixels, registers of which hold whole rows, and over filters.
+    """
+    together = body.lanes // phase.columns.count
+    registers = -(-phase.rows.count // together)
+    tall = _filters_at_once(sizes, MOST_FILTERS)
+    vectors = min(registers, MOST_SUMS[body.lanes] // tall, ALONE)
+    if sizes.channels * sizes.image[0] * sizes.image[1] > sizes.group_pitch:
+        for start, stop, rows in tiles(phase.rows.count, vectors * together):
+            with body.span("y", start, stop, rows) as y:
+                for filters in _filter_tiles(body, sizes, tall, n, group):
+                    _write_rows(body, sizes, phase, filters, y, rows)
+        return
+    for filters in _filter_tiles(body, sizes, tall, n, group):
+        for start, stop, rows in tiles(phase.rows.count, vectors * together):
+            with body.span("y", start, stop, rows) as y:
+                _write_rows(body, sizes, phase, filters, y, rows)
+
+
+def _filters_at_once(sizes: Convolution, most: int) -> int:
+    """
+    Filters in a tile: as many as may be, or a few less if that leaves none over.
+    """
+    most = max(1, min(MOST_FILTERS, most, sizes.filters))
+    return next((size for size in range(most, most // 2, -1) if sizes.filters % size == 0), most)
+
+
+def _filter_tiles(body: Body, sizes: Convolution, tall: int, n: str, group: str) -> Iterator[int]:
+    """
+    Goes through the filters of a group: writes where weights, bias and result of a tile begin, yields its size.
+    """
+    pixels = sizes.result[0] * sizes.result[1]
+    for start, stop, filters in tiles(sizes.filters, tall):
+        with body.span("filter", start, stop, filters) as first:
+            weights = sum_of((group, sizes.group_pitch), (first, sizes.filter_pitch))
+            channel = sum_of((group, sizes.filters), (first, 1))
+            target = sum_of((n, sizes.groups * sizes.filters * pixels), (channel, pixels))
+            body.add(
+                f"weights = {advanced('weight', weights)}",
+                f"biases = {advanced('bias', channel)}",
+                f"results = {advanced('target', target)}",
+            )
+            yield filters
+
+
+def _begin_sums(body: Body, filters: int, registers: int) -> None:
+    for number in range(filters):
+        body.add(f"s{number}_0 = splat(load_scalar(biases, {number}))")
+        body.add(*(f"s{number}_{v} = s{number}_0" for v in range(1, registers)))
+
+
+def _multiply(body: Body, sizes: Convolution, filters: int, tap: str, met: list[list[str]]) -> None:
+    """
+    Writes the products of what registers of pixels meet, each the sum of some terms, with the weights of some filters.
+    """
+    if not any(met):
+        return
+    for v, terms in enumerate(met):
+        body.add(*(f"x{v} = {f'x{v} + ' if later else ''}{text}" for later, text in enumerate(terms)))
+    for number in range(filters):
+        place = sum_of((tap, 1), ("1", number * sizes.filter_pitch))
+        body.add(f"w = splat(load_scalar(weights, {place}))")
+        body.add(*(f"s{number}_{v} = fma(x{v}, w, s{number}_{v})" for v, text in enumerate(met) if text))
+
+
+def _write_rows(body: Body, sizes: Convolution, phase: Phase, filters: int, y: str, rows: int) -> None:
+    """
+    Writes the sums of some filters for some whole rows.
+    """
+    width = phase.columns.count
+    together = body.lanes // width
+    registers = [range(first, min(first + together, rows)) for first in range(0, rows, together)]
+    _begin_sums(body, filters, len(registers))
+    with rows_taps(body, phase.rows, y, rows) as (k, checked), body.loop("channel", sizes.channels) as channel:
+        begin = sum_of((channel, sizes.image[0] * sizes.image[1]))
+        tap = sum_of((channel, sizes.channel_pitch), (k, sizes.kernel[1]))
+        for column, place in phase.columns.taps:
+            met = [
+                whole_rows(body, phase.columns, sum_of((begin, 1), ("1", place)), place, register, checked)
+                for register in registers
+            ]
+            _multiply(body, sizes, filters, sum_of((tap, 1), ("1", column)), met)
+    for number in range(filters):
+        for v, register in enumerate(registers):
+            own = ("1", number * sizes.result[0] * width + register.start * width)
+            body.store("results", sum_of((y, width), own), len(register) * width, f"s{number}_{v}")
 
 
 def _write_unit(body: Body, sizes: Convolution, phase: Phase, filters: int, unit: Unit, y: str, x: str) -> None:
     """
     Writes the sums of some filters for some pixels of a row.
     """
-    registers = range(len(unit.widths))
-    for number in range(filters):
-        body.add(f"s{number}_0 = splat(load_scalar(biases, {number}))")
-        body.add(*(f"s{number}_{v} = s{number}_0" for v in registers[1:]))
+    _begin_sums(body, filters, len(unit.widths))
     if phase.rows.taps and phase.columns.taps:
         with row_taps(body, phase.rows, y) as (k, row), body.loop("channel", sizes.channels) as channel:
             begin = sum_of((channel, sizes.image[0] * sizes.image[1]), (row, sizes.image[1]))
             tap = sum_of((channel, sizes.channel_pitch), (k, sizes.kernel[1]))
             for column, met in column_taps(body, phase.columns, unit, x, "image", begin):
-                body.add(*(f"x{v} = {text}" for v, text in enumerate(met) if text))
-                for number in range(filters if any(met) else 0):
-                    place = sum_of((tap, 1), (column, 1), ("1", number * sizes.filter_pitch))
-                    body.add(f"w = splat(load_scalar(weights, {place}))")
-                    body.add(*(f"s{number}_{v} = fma(x{v}, w, s{number}_{v})" for v in registers if met[v]))
+                _multiply(body, sizes, filters, sum_of((tap, 1), (column, 1)), [[text] if text else [] for text in met])
     (top, left), (down, across) = phase.first, phase.step
     for number in range(filters):
         for v, width in enumerate(unit.widths):

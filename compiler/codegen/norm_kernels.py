@@ -57,9 +57,7 @@ def largest_value(body: Body, begin: str, count: int) -> None:
         x = body.load("source", sum_of((begin, 1), (i, 1)), width)
         body.add(f"x = {x if width == body.lanes else f'select(between(0, {width}), {x}, top)'}")
         body.add("top = select(x > top, x, top)")
-    body.add("largest = get(top, 0)")
-    with body.block("for lane in range(1, LANES):"):
-        body.add("largest = max(largest, get(top, lane))")
+    body.add("largest = highest(top)")
 
 
 def _softmax_of_columns(body: Body, before: str, count: int, inner: int, logarithm: bool) -> None:

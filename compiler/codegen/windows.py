@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from compiler.codegen.body import Body, sum_of
 
+NARROW_TAPS = 7
+"""Columns of a window up to which registers may hold whole rows: each has statements of its own."""
 UNROLLED = 4
 """Columns of a window up to which each has a statement of its own; else there is a loop."""
 
@@ -174,3 +176,57 @@ def _read(body: Body, pointer: str, place: str, step: int, low: int, high: int, 
     if low > 0:
         return f"load_span({pointer}, {place}, {low}, {top})"
     return body.load(pointer, place, high)
+
+
+def is_narrow(rows: Side, columns: Side, step: tuple[int, int], lanes: int) -> bool:
+    """
+    Whether registers had better hold whole rows: so short ones that several fit, or that there are as many as lanes.
+    """
+    taps = 0 < len(columns.taps) <= NARROW_TAPS and len(rows.taps) > 0
+    return taps and step == (1, 1) and columns.count <= lanes and rows.count > 1 and lanes > 1
+
+
+@contextmanager
+def rows_taps(body: Body, side: Side, y: str, rows: int) -> Iterator[tuple[str, bool]]:
+    """
+    The loop over the rows of the windows of several rows from `y` on.
+
+    Inside, `row0`, `row1` and so on are the rows of the image, and if they are checked, `in0`, `in1` and so on 1 if
+    there is such a row, else 0; yields the row of the window, and whether they are checked.
+    """
+    gap, pitch = side.gaps
+    (k, place), *_ = side.taps
+    checked = not side.inside(0, side.count - 1, side.taps)
+    with body.loop("t", len(side.taps)) as t:
+        for row in range(rows):
+            body.add(f"row{row} = {sum_of((y, side.step), (t, pitch), ('1', row * side.step + place))}")
+            if checked:
+                body.add(f"in{row} = 1 if 0 <= row{row} < {side.size} else 0")
+        yield sum_of((t, gap), ("1", k)), checked
+
+
+def whole_rows(body: Body, side: Side, begin: str, place: int, rows: range, checked: bool) -> list[str]:
+    """
+    What windows meet with a column, a term for each row: their sum is a register with one row after the other.
+
+    Args:
+        body: whose lanes.
+        side: the columns.
+        begin: where the channel begins, and the column of the window's first place.
+        place: that column.
+        rows: the rows, by their numbers in `rows_taps`.
+        checked: whether there may be no such row.
+    """
+    low, high = lanes_inside(side, 0, side.count, place)
+    if high <= low:
+        return []
+    found = []
+    for number, row in enumerate(rows):
+        shift = number * side.count
+        first = sum_of((begin, 1), (f"row{row}", side.size), ("1", -shift * side.step))
+        last = f"{high + shift} * in{row}" if checked else str(high + shift)
+        if side.step > 1:
+            found.append(f"load_spaced(image, {first}, {side.step}, {low + shift}, {last})")
+        else:
+            found.append(f"load_span(image, {first}, {low + shift}, {last})")
+    return found

@@ -148,6 +148,7 @@ WORDS = (
     "sqrt(absolute(a))",
     "floor(a)",
     "splat(get(a, count % LANES))",
+    "splat(highest(a))",
     "select(between(count % 5, count % (LANES + 1)), a, b)",
     "load_span(address(first), i, count % LANES, count % (LANES + 1))",
     "load_spaced(address(first), i * 0 + 64, 3, count % 3, count % (LANES + 1))",
