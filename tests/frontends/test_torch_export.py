@@ -87,3 +87,51 @@ def test_a_program_of_fixed_sizes_takes_one_sample_at_a_time(name):
     module, examples = ARCHITECTURES[name]()
     model = compare(randomised(module, 0), examples, dynamic=False)
     assert model.tensors[model.inputs[0]].fixed_shape == tuple(examples[0].shape)
+
+
+class Remembering(nn.Module):  # type: ignore[misc]
+    """
+    A policy that keeps its hidden state and the last observations in buffers, as robots' policies do.
+    """
+
+    hidden: torch.Tensor
+    history: torch.Tensor
+    untouched: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.GRUCell(6, 4), nn.Linear(4 + 18, 2)
+        self.register_buffer("hidden", torch.zeros(1, 4))
+        self.register_buffer("history", torch.ones(3, 6), persistent=False)
+        self.register_buffer("untouched", torch.full((2,), 0.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.history[:-1] = self.history[1:].clone()
+        self.history[-1] = x[0]
+        self.hidden.copy_(self.cell(x, self.hidden))
+        both = torch.cat((self.hidden, self.history.reshape(1, -1)), dim=1)
+        return self.head(both) * self.untouched
+
+
+def test_buffers_that_are_written_are_states():
+    program = exported(randomised(Remembering(), 0), (torch.zeros(1, 6),), dynamic=False)
+    model = check(translate(program, "module", ORIGIN), "module")
+    assert {state.name for state in model.states} == {"hidden", "history"}
+    assert model.inputs == ("x",)
+    ask = asking(program, "module", [state.name for state in model.states])
+    random = np.random.default_rng(0)
+    given = {"x": random.standard_normal((3, 1, 6), np.float32)}
+    for state in model.states:
+        initial = np.asarray(model.tensors[state.initial].data)
+        np.testing.assert_array_equal(initial, np.zeros((1, 4)) if state.name == "hidden" else np.ones((3, 6)))
+        given[state.input] = random.standard_normal((3, *initial.shape), np.float32)
+    values = evaluate(model, given)
+    expected = ask(list(given.values()))
+    results = [model.outputs[0].tensor, *(state.output for state in model.states)]
+    for name, wanted in zip(results, expected, strict=True):
+        np.testing.assert_allclose(values[name], wanted, RELATIVE, ABSOLUTE)
+
+
+def test_half_precision_is_computed_in_float32():
+    module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).to(torch.bfloat16)
+    compare(module, (torch.zeros(2, 4, dtype=torch.bfloat16),))

@@ -161,7 +161,10 @@ def test_a_buffer_that_is_written_is_refused():
             self.last.mul_(0.5).add_(x.sum(0))
             return x + self.last
 
-    assert "'last'" in refused(Counting(), X)
+    assert "which all samples of a batch would share" in refused(Counting(), X)
+    assert [state.name for state in read(Counting(), X, dynamic=False).states] == ["last"]
+    text = refused(Counting().double(), X, dynamic=False)
+    assert "not float32" in text
 
 
 def test_weights_that_are_not_finite_are_refused():

@@ -38,7 +38,7 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
     versions = (("torch", version),) if PLAIN_VERSION.fullmatch(version) else ()
     origin = Origin(path.name, hashlib.sha256(data).hexdigest(), FORMAT, versions)
     model = translate(program, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
-    return model, asking(program, str(path))
+    return model, asking(program, str(path), [state.name for state in model.states])
 
 
 def load(data: memoryview, path: Path, *, trust: bool) -> tuple[ExportedProgram, str]:

@@ -103,7 +103,8 @@ def read(
         raise UnsupportedError(name, f"must be a torch.nn.Module, found {quote(type(module).__name__)}")
     program = exported(module, example_inputs, example_keywords=example_keywords, dynamic=dynamic, where=name)
     origin = Origin(name, digest(program), FORMAT, (("torch", str(torch.__version__)),))
-    return translate(program, name, origin, allow_nonfinite=allow_nonfinite), asking(program, name)
+    model = translate(program, name, origin, allow_nonfinite=allow_nonfinite)
+    return model, asking(program, name, [state.name for state in model.states])
 
 
 def digest(program: ExportedProgram) -> str:

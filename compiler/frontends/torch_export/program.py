@@ -2,9 +2,7 @@
 An exported program to a model: its graph node by node, by the table of translations.
 """
 
-import difflib
 import operator
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -15,14 +13,12 @@ from compiler.errors import UnsupportedError, quote
 from compiler.frontends.torch_export.batch import Batch, batch_of
 from compiler.frontends.torch_export.graph import Computed, Graph, Value, kind_of
 from compiler.frontends.torch_export.independence import mixing
+from compiler.frontends.torch_export.missing import check_ops
 from compiler.frontends.torch_export.quiet import quietly
-from compiler.frontends.torch_export.sources import place
-from compiler.frontends.torch_export.translate_elementwise import TRAINING
 from compiler.frontends.torch_export.translations import TRANSLATIONS
-from compiler.ir import Model, Origin, Output
+from compiler.ir import DType, Model, Origin, Output, State
 
-RANDOM = ("rand", "bernoulli", "multinomial", "normal", "native_dropout", "randperm")
-MOST_MISSING = 50
+STATISTICS = "if it is a statistic of training, call module.eval() before the export"
 
 
 def decomposed(program: ExportedProgram) -> ExportedProgram:
@@ -51,21 +47,24 @@ def translate(program: ExportedProgram, name: str, origin: Origin, *, allow_nonf
     """
     program = decomposed(program)
     batch = batch_of(program, origin.file)
-    _check_effects(program, origin.file)
+    _check_effects(program, batch, origin.file)
     return _Translation(program, batch, origin, allow_nonfinite).model(name)
 
 
-def _check_effects(program: ExportedProgram, where: str) -> None:
+def _check_effects(program: ExportedProgram, batch: Batch, where: str) -> None:
     """
-    Refuses programs that leave something behind.
+    Refuses programs that leave behind what can't be a state.
     """
     findings = []
-    for spec in program.graph_signature.output_specs:
-        if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION):
+    for target, node in written(program).items():
+        recorded = node.meta["val"]
+        if batch:
             findings.append(
-                f"forward writes to the buffer {quote(spec.target)}: states are not compiled yet; if it is a "
-                "statistic of training, call module.eval() before the export"
+                f"forward writes to {quote(target)}, which all samples of a batch would share: export the program with "
+                f"fixed sizes, which makes it a state; {STATISTICS}"
             )
+        elif recorded.dtype is not torch.float32:
+            findings.append(f"forward writes to {quote(target)}, which is {recorded.dtype}, not float32; {STATISTICS}")
     if findings:
         raise UnsupportedError(where, *findings)
 
@@ -82,13 +81,17 @@ class _Translation:
         self.values: dict[torch.fx.Node, Value] = {}
         self.needed = _needed(program)
         self.inputs: list[str] = []
+        self.written = written(program)
+        self.initial: dict[str, tuple[str, torch.Tensor]] = {}
 
     def model(self, name: str) -> Model:
         """
         The whole model.
         """
         self._declare()
-        self._check_ops()
+        check_ops(
+            self.needed, [node for node, value in self.values.items() if isinstance(value, Computed)], self.origin.file
+        )
         for node in self.needed:
             if node.op == "call_function":
                 self.graph.node = node
@@ -100,7 +103,9 @@ class _Translation:
                     raise
         builder = self.graph.builder
         outputs = self._outputs()
-        used = {name for node in builder.nodes for name in node.inputs} | {output.tensor for output in outputs}
+        states = self._states({output.tensor for output in outputs})
+        used = {state.initial for state in states}
+        used |= {name for node in builder.nodes for name in node.inputs} | {output.tensor for output in outputs}
         tensors = {key: value for key, value in builder.tensors.items() if value.data is None or key in used}
         return Model(
             name=name,
@@ -109,6 +114,7 @@ class _Translation:
             inputs=tuple(self.inputs),
             outputs=outputs,
             origin=self.origin,
+            states=states,
             batched=bool(self.batch),
         )
 
@@ -132,6 +138,10 @@ class _Translation:
                 findings.append(f"{quote(spec.target)} is an object of the module, which is not compiled")
                 continue
             value = value.detach()
+            if spec.target in self.written:
+                given = self.graph.input(f"{spec.target}", DType.FLOAT32, tuple(value.shape))
+                self.values[node], self.initial[spec.target] = given, (given.name, value)
+                continue
             if value.is_complex() or value.is_quantized or value.layout is not torch.strided:
                 findings.append(f"{quote(spec.target)} is {value.dtype}, {value.layout}, which is not compiled")
             elif spec.kind is InputKind.PARAMETER and not self.allow_nonfinite and not _finite(value):
@@ -155,25 +165,6 @@ class _Translation:
         self.inputs.append(given.name)
         self.graph.node = node
         return self.graph.reshape(given, dims)
-
-    def _check_ops(self) -> None:
-        """
-        Refuses, all at once, the ops that are not translated and whose inputs are computed.
-        """
-        computed = {node for node, value in self.values.items() if isinstance(value, Computed)}
-        missing: dict[str, list[torch.fx.Node]] = {}
-        for node in self.needed:
-            if node.op != "call_function" or not _tensors(node.meta.get("val")):
-                continue
-            random = _is_random(node)
-            if not random and computed.isdisjoint(node.all_input_nodes):
-                continue
-            computed.add(node)
-            if random or (node.target is not operator.getitem and node.target not in TRANSLATIONS):
-                missing.setdefault(str(node.target), []).append(node)
-        findings = [_missing(op, nodes) for op, nodes in list(missing.items())[:MOST_MISSING]]
-        if findings:
-            raise UnsupportedError(self.origin.file, *findings)
 
     def _value(self, node: torch.fx.Node) -> Value:
         """
@@ -236,14 +227,34 @@ class _Translation:
         outputs = []
         for name, node in zip(names, given, strict=True):
             self.graph.node = node
-            result = self._output(name, node)
-            if result in taken:
-                value = self.graph.builder.tensors[result]
-                shape = tuple(size for size in value.fixed_shape)
-                result = self.graph.builder.add("reshape", [result], name, shape=shape)
-            taken.add(result)
-            outputs.append(Output(name, result, "output"))
+            outputs.append(Output(name, self._own(self._output(name, node), name, taken), "output"))
         return tuple(outputs)
+
+    def _states(self, taken: set[str]) -> tuple[State, ...]:
+        """
+        The buffers that are written: what stands in them before and after.
+        """
+        states = []
+        taken = taken | set(self.inputs) | {name for name, _ in self.initial.values()}
+        for target, node in self.written.items():
+            self.graph.node = node
+            given, initial = self.initial[target]
+            value = self.values[node]
+            value = self.graph.computed(value) if isinstance(value, torch.Tensor) else value
+            result = self._own(value.name, f"{target}:after", taken)
+            key = self.graph.builder.constant(f"{target}:initial", self.graph.array(initial))
+            states.append(State(target, given, result, key))
+        return tuple(states)
+
+    def _own(self, result: str, name: str, taken: set[str]) -> str:
+        """
+        A tensor that no other output is.
+        """
+        if result in taken:
+            shape = self.graph.builder.tensors[result].fixed_shape
+            result = self.graph.builder.add("reshape", [result], name, shape=shape)
+        taken.add(result)
+        return result
 
     def _output(self, name: str, node: torch.fx.Node) -> str:
         value, recorded = self.values[node], node.meta["val"]
@@ -279,17 +290,20 @@ def _needed(program: ExportedProgram) -> list[torch.fx.Node]:
     return [node for node in program.graph.nodes if node in found]
 
 
+def written(program: ExportedProgram) -> dict[str, torch.fx.Node]:
+    """
+    The buffers that a program without writes in place leaves changed, each with the node of its new value.
+    """
+    (last,) = (node for node in program.graph.nodes if node.op == "output")
+    return {
+        str(spec.target): node
+        for spec, node in zip(program.graph_signature.output_specs, last.args[0], strict=True)
+        if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION)
+    }
+
+
 def _finite(value: torch.Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
-
-
-def _tensors(recorded: Any) -> bool:
-    """
-    Whether a node gives tensors, not sizes.
-    """
-    if isinstance(recorded, list | tuple):
-        return any(map(_tensors, recorded))
-    return isinstance(recorded, torch.Tensor)
 
 
 def _holds_computed(values: Any) -> bool:
@@ -298,28 +312,3 @@ def _holds_computed(values: Any) -> bool:
     if isinstance(values, list | tuple):
         return any(map(_holds_computed, values))
     return isinstance(values, Computed)
-
-
-def _missing(op: str, nodes: Iterable[torch.fx.Node]) -> str:
-    """
-    One op that is missing: where it is, and what is nearest to it.
-    """
-    first, *more = nodes
-    others = f", and {len(more)} more of it" if more else ""
-    if _is_random(first):
-        return f"{place(first)}{others} {TRAINING}"
-    names = {_plain(str(known)): str(known) for known in TRANSLATIONS}
-    near = difflib.get_close_matches(_plain(op), names, n=1, cutoff=0.6)
-    nearest = f"; the nearest that is: {names[near[0]]}" if near else ""
-    return f"{place(first)} is not compiled{others}{nearest}"
-
-
-def _is_random(node: torch.fx.Node) -> bool:
-    return any(word in str(node.target) for word in RANDOM)
-
-
-def _plain(op: str) -> str:
-    """
-    The name of an op without its overload: `cumsum` of `aten.cumsum.default`.
-    """
-    return op.removeprefix("aten.").partition(".")[0]

@@ -3,7 +3,7 @@ An exported program as torch computes it, in eager float32: what a predictor is 
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,37 +19,42 @@ Ask: TypeAlias = Callable[[Sequence[Array]], list[Array]]
 """Inputs, each with the samples in its first dimension, to outputs of the same form."""
 
 
-def asking(program: ExportedProgram, where: str) -> Ask:
+REDUCED = (torch.float16, torch.bfloat16)
+"""What a predictor computes in float32."""
+
+
+def asking(program: ExportedProgram, where: str, states: Sequence[str] = ()) -> Ask:
     """
-    What the program answers. A program of fixed sizes is asked sample by sample.
+    What the program answers: for inputs and states, outputs and the states after them.
+
+    A program of fixed sizes is asked sample by sample.
 
     Args:
         program: as torch.export made it.
         where: the file, for messages.
+        states: the buffers that are states, in the model's order.
     """
     with quietly():
         module = program.module(check_guards=False)
-    specs = program.graph_signature.input_specs
-    given = [spec.arg for spec in specs if spec.kind is InputKind.USER_INPUT]
+    if any(value.dtype in REDUCED for value in program.state_dict.values() if isinstance(value, torch.Tensor)):
+        module = module.float()
+    batched = bool(batch_of(program, where))
     kept = [
         isinstance(spec.arg, TensorArgument)
         for spec in program.graph_signature.output_specs
         if spec.kind is OutputKind.USER_OUTPUT
     ]
-    recorded = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
-    batched = bool(batch_of(program, where))
 
     def once(inputs: Sequence[Array]) -> list[Array]:
-        arrays = iter(inputs)
-        flat = [
-            torch.tensor(next(arrays)).to(recorded[arg.name].dtype) if isinstance(arg, TensorArgument) else arg.value
-            for arg in given
-        ]
-        arguments, others = pytree.tree_unflatten(flat, program.call_spec.in_spec)
+        own = dict(zip(states, inputs[len(inputs) - len(states) :], strict=True))
         with torch.no_grad(), quietly():
+            for name, value in own.items():
+                module.get_buffer(name).copy_(torch.tensor(value))
+            arguments, others = _arguments(program, inputs)
             results = pytree.tree_leaves(module(*arguments, **others))
         answers = [result for result, keep in zip(results, kept, strict=True) if keep]
-        return [np.asarray(result.float() if result.is_floating_point() else result) for result in answers]
+        answers += [module.get_buffer(name) for name in states]
+        return [np.asarray((answer.float() if answer.is_floating_point() else answer).clone()) for answer in answers]
 
     def ask(inputs: Sequence[Array]) -> list[Array]:
         if batched:
@@ -58,3 +63,26 @@ def asking(program: ExportedProgram, where: str) -> Ask:
         return [np.stack(each) for each in zip(*answers, strict=True)]
 
     return ask
+
+
+def _arguments(program: ExportedProgram, inputs: Sequence[Array]) -> tuple[Any, Any]:
+    """
+    Arrays as the arguments and keyword arguments that the module takes.
+    """
+    recorded = {node.name: _dtype(node) for node in program.graph.nodes if node.op == "placeholder"}
+    arrays = iter(inputs)
+    flat = []
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is not InputKind.USER_INPUT:
+            continue
+        if not isinstance(spec.arg, TensorArgument):
+            flat.append(spec.arg.value)
+            continue
+        dtype = recorded[spec.arg.name]
+        flat.append(torch.tensor(next(arrays)).to(torch.float32 if dtype in REDUCED else dtype))
+    arguments, others = pytree.tree_unflatten(flat, program.call_spec.in_spec)
+    return arguments, others
+
+
+def _dtype(node: torch.fx.Node) -> Any:
+    return getattr(node.meta.get("val"), "dtype", None)
