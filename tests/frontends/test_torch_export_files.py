@@ -49,6 +49,15 @@ def broken():
 """
 
 
+class Large(nn.Module):  # type: ignore[misc]
+    """
+    What takes a terabyte to compute, and little to describe.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.ones(1).expand(1 << 38).sum()
+
+
 def saved(folder: Path, name: str, *, dynamic: bool = True) -> Path:
     """
     An architecture as torch.export.save writes it.
@@ -289,3 +298,18 @@ def test_a_live_module_is_left_as_it_was():
     assert read.model.origin.format == "torch-module"
     again = from_module(module, (torch.zeros(3, 4),), name="live")
     assert again.model.origin == read.model.origin
+
+
+def test_without_torch_a_program_says_so(tmp_path, monkeypatch):
+    path = saved(tmp_path, "mlp")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UnsupportedError, match="pip install torch"):
+        frontends.read(path, BuildOptions())
+
+
+def test_a_constant_larger_than_memory_is_never_made(tmp_path):
+    with quietly():
+        program = torch.export.export(Large(), (torch.zeros(2, 4),))
+        torch.export.save(program, tmp_path / "large.pt2")
+    with pytest.raises(UnsupportedError, match="makes a constant"):
+        frontends.read(tmp_path / "large.pt2", BuildOptions())

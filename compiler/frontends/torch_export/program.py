@@ -2,6 +2,7 @@
 An exported program to a model: its graph node by node, by the table of translations.
 """
 
+import math
 import operator
 from typing import Any
 
@@ -18,6 +19,8 @@ from compiler.frontends.torch_export.quiet import quietly
 from compiler.frontends.torch_export.translations import TRANSLATIONS
 from compiler.ir import DType, Model, Origin, Output, State
 
+MOST_ELEMENTS = 1 << 27
+"""Of what is computed at build time, before memory is taken for it."""
 STATISTICS = "if it is a statistic of training, call module.eval() before the export"
 
 
@@ -101,6 +104,8 @@ class _Translation:
                     if error.where.startswith("size "):
                         self.graph.refuse(f"{error.where} {error.findings[0]}")
                     raise
+                except Exception as error:  # arguments that no translation knows
+                    self.graph.refuse(f"can't be translated: {type(error).__name__}: {quote(str(error), 300)}")
         builder = self.graph.builder
         outputs = self._outputs()
         states = self._states({output.tensor for output in outputs})
@@ -182,6 +187,8 @@ class _Translation:
                 self.graph.refuse("a result that is not compiled is used")
             return values[index]
         if not _holds_computed((arguments, others)):
+            if _elements(recorded) > MOST_ELEMENTS:
+                self.graph.refuse(f"makes a constant of more than {MOST_ELEMENTS:,} elements")
             with torch.no_grad():
                 return target(*arguments, **others)
         mixed = mixing(node, self.batch)
@@ -304,6 +311,17 @@ def written(program: ExportedProgram) -> dict[str, torch.fx.Node]:
 
 def _finite(value: torch.Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
+
+
+def _elements(recorded: Any) -> int:
+    """
+    How many elements a node's results have; of symbolic sizes, as if each were 1.
+    """
+    if isinstance(recorded, list | tuple):
+        return sum(map(_elements, recorded))
+    if not isinstance(recorded, torch.Tensor):
+        return 0
+    return math.prod(size for size in recorded.shape if isinstance(size, int))
 
 
 def _holds_computed(values: Any) -> bool:

@@ -281,6 +281,30 @@ def _through_log(factor: float) -> Translation:
     return lambda g, x: g.broadcast("times", g.add("log", [g.floating(x)]), factor)
 
 
+def _sinh(g: Graph, x: Value) -> Value:
+    """
+    Half of (e^x - 1) - (e^-x - 1), which stays exact near 0.
+    """
+    x = g.floating(x)
+    both = [g.add("expm1", [value]) for value in (x, g.add("negate", [x]))]
+    return g.broadcast("times", g.broadcast("minus", *both), 0.5)
+
+
+def _cosh(g: Graph, x: Value) -> Value:
+    x = g.floating(x)
+    both = [g.add("exp", [value]) for value in (x, g.add("negate", [x]))]
+    return g.broadcast("times", g.broadcast("plus", *both), 0.5)
+
+
+def _hypot(g: Graph, a: Value, b: Value) -> Value:
+    squares = [g.add("square", [value]) if isinstance(value, Computed) else value * value for value in (a, b)]
+    return g.add("sqrt", [g.broadcast("plus", *squares)])
+
+
+def _erfc(g: Graph, x: Value) -> Value:
+    return g.broadcast("minus", 1.0, g.add("erf", [g.floating(x)]))
+
+
 def _tan(g: Graph, x: Value) -> Value:
     x = g.floating(x)
     return g.broadcast("over", g.add("sin", [x]), g.add("cos", [x]))
@@ -363,6 +387,10 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.log2.default: _through_log(1 / math.log(2)),
     aten.log10.default: _through_log(1 / math.log(10)),
     aten.tan.default: _tan,
+    aten.sinh.default: _sinh,
+    aten.cosh.default: _cosh,
+    aten.hypot.default: _hypot,
+    aten.erfc.default: _erfc,
     aten.logical_and.default: _logical("both"),
     aten.logical_or.default: _logical("either"),
     aten.logical_xor.default: _logical("differ"),

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 from compiler.frontends.torch_export.graph import Computed, Graph, Value, axis_of, dims_of, kind_of
-from compiler.frontends.torch_export.translate_elementwise import Translation
-from compiler.frontends.torch_export.translate_shapes import expand, permute, written
+from compiler.frontends.torch_export.translate_elementwise import Translation, as_kind
+from compiler.frontends.torch_export.translate_shapes import cut, expand, permute, written
 from compiler.ir import DType
 
 aten = torch.ops.aten
+MOST_STEPS = 64
+"""Elements that a scatter writes along its axis, one after the other."""
 
 
 def _embedding(g: Graph, weight: Value, indices: Value, *_: Any, **__: Any) -> Value:
@@ -122,6 +124,39 @@ def _diagonal(g: Graph, x: Value, offset: int = 0, dim1: int = 0, dim2: int = 1)
     return look_up(g, flat, len(others), torch.tensor(places))
 
 
+def _scatter(g: Graph, x: Value, dim: int, index: Value, source: Value) -> Value:
+    """
+    The tensor x with another's elements, or a number, where the index says: one step along the axis at a time.
+    """
+    axis, kind = axis_of(x, dim), g.result_kind()
+    dims, steps = dims_of(x), dims_of(index)[axis]
+    if dims_of(index)[:axis] + dims_of(index)[axis + 1 :] != dims[:axis] + dims[axis + 1 :]:
+        g.refuse("is compiled for an index as large as the tensor in all other dimensions")
+    if steps > MOST_STEPS:
+        g.refuse(f"is compiled for {MOST_STEPS} elements at most, found {steps}")
+    places = torch.arange(dims[axis]).reshape((-1,) + (1,) * (len(dims) - axis - 1))
+    result = g.cast(x, kind)
+    for step in range(steps):
+        here = cut(g, index, axis, step, step + 1)
+        there = equal(g, places, here)
+        value = as_kind(g, source, kind)
+        if isinstance(value, Computed | torch.Tensor) and dims_of(value):
+            value = cut(g, value, axis, step, step + 1)
+        elif not isinstance(value, Computed | torch.Tensor):
+            value = g.number(value, kind, len(dims))
+        result = g.broadcast("where", there, value, result)
+    return result
+
+
+def equal(g: Graph, a: Value, b: Value) -> Value:
+    """
+    Where two tensors are equal.
+    """
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return a == b
+    return g.broadcast("equal", a, b)
+
+
 def _lookup_known(g: Graph, x: Computed, index: Value) -> Value:
     flat = g.reshape(x, (math.prod(x.dims),))
     return look_up(g, flat, 0, index)
@@ -135,5 +170,7 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten._unsafe_index.Tensor: _index,
     aten.index_put.default: _index_put,
     aten.take.default: _lookup_known,
+    aten.scatter.src: _scatter,
+    aten.scatter.value: _scatter,
     aten.diagonal.default: _diagonal,
 }

@@ -8,11 +8,14 @@ from typing import Any
 
 import torch
 
-from compiler.frontends.torch_export.graph import Graph, Value, axis_of, dims_of
+from compiler.frontends.torch_export.graph import Graph, Value, axis_of, dims_of, kind_of
 from compiler.frontends.torch_export.translate_elementwise import Translation
+from compiler.frontends.torch_export.translate_shapes import join
 from compiler.ir import DType
 
 aten = torch.ops.aten
+MOST_STEPS = 64
+"""Elements that a sort or topk finds, one after the other."""
 Axes = int | Sequence[int] | None
 
 
@@ -145,10 +148,36 @@ def _cumsum(g: Graph, x: Value, dim: int, *, dtype: Any = None) -> Value:
 
 
 def _topk(g: Graph, x: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Value:
-    if k != 1:
-        g.refuse("is compiled for k=1 only")
+    """
+    The extreme, then the extreme of the others, and so on: for few, or of few.
+    """
+    if k > MOST_STEPS:
+        g.refuse(f"is compiled for {MOST_STEPS} elements at most, found {k}")
+    if not dims_of(x):
+        return [x, g.cast(g.broadcast("unequal", x, x), DType.INT64)]
+    axis = axis_of(x, dim)
+    x = g.floating(x)
+    length = dims_of(x)[axis]
     names = ("reduce_max", "index_of_max") if largest else ("reduce_min", "index_of_min")
-    return _extreme_with_place(*names)(g, x, dim, True)
+    places = torch.arange(length).reshape((-1,) + (1,) * (len(dims_of(x)) - axis - 1))
+    taken = g.number(-math.inf if largest else math.inf, DType.FLOAT32, len(dims_of(x)))
+    values, indices = [], []
+    for step in range(k):
+        value, index = _extreme_with_place(*names)(g, x, axis, True)
+        values.append(value)
+        indices.append(index)
+        if step + 1 < k:
+            x = g.broadcast("where", g.broadcast("equal", places, index), taken, x)
+    found = g.cast(join(g, values, axis), kind_of(g.result(0)))
+    return [found, join(g, indices, axis)]
+
+
+def _sort(g: Graph, x: Value, dim: int = -1, descending: bool = False) -> Value:
+    return _topk(g, x, dims_of(x)[axis_of(x, dim)] if dims_of(x) else 1, dim, descending)
+
+
+def _stable_sort(g: Graph, x: Value, *, stable: bool | None, dim: int = -1, descending: bool = False) -> Value:
+    return _sort(g, x, dim, descending)
 
 
 def _whole_extreme(row: str) -> Translation:
@@ -189,4 +218,6 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.logsumexp.default: _log_sum_exp,
     aten.cumsum.default: _cumsum,
     aten.topk.default: _topk,
+    aten.sort.default: _sort,
+    aten.sort.stable: _stable_sort,
 }
