@@ -58,11 +58,12 @@ OBSERVATIONS: dict[str, Space] = {
 
 def table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """
-    A Markdown table.
+    A Markdown table. A row is one line, whatever lines its texts have.
     """
     titles = list(titles)
     lines = [titles, ["---"] * len(titles), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    cells = ((" ".join(cell.split()).replace("|", "\\|") for cell in line) for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
 def ops_table() -> str:

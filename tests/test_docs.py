@@ -22,7 +22,7 @@ from compiler.ops import OPS
 from compiler.options import BuildOptions
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "from-sb3.md"
+PAGES = [ROOT / "docs" / "from-sb3.md", ROOT / "docs" / "from-pytorch.md"]
 ALGORITHMS = {
     "stable_baselines3": ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3"),
     "sb3_contrib": ("ARS", "CrossQ", "MaskablePPO", "QRDQN", "RecurrentPPO", "TQC", "TRPO"),
@@ -107,6 +107,10 @@ def test_cells_are_escaped(generate):
     assert generate.table(["a"], [["x | y"]]) == "| a |\n| --- |\n| x \\| y |\n"
 
 
+def test_a_row_is_a_line(generate):
+    assert generate.table(["a"], [["of two\nlines"]]) == "| a |\n| --- |\n| of two lines |\n"
+
+
 def test_the_table_has_every_policy_of_sb3_by_its_own_name(generate):
     pytest.importorskip("stable_baselines3")
     theirs: dict[tuple[str, str], str] = {}
@@ -130,17 +134,18 @@ class Block:
     text: str
     line: int
     """Where the page has its first line."""
+    page: Path
 
 
-def sections(page: str) -> dict[str, list[Block]]:
+def sections(page: Path) -> dict[str, list[Block]]:
     """
     The blocks by the second-level title that they stand below.
     """
     found: dict[str, list[Block]] = {}
     title, language, first, lines = "", "", 0, list[str]()
-    for number, line in enumerate(page.splitlines(), 1):
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         if language and line == "```":
-            found.setdefault(title, []).append(Block(language, "\n".join([*lines, ""]), first))
+            found.setdefault(title, []).append(Block(language, "\n".join([*lines, ""]), first, page))
             language = ""
         elif language:
             lines.append(line)
@@ -151,7 +156,7 @@ def sections(page: str) -> dict[str, list[Block]]:
     return found
 
 
-EXAMPLES = sections(PAGE.read_text(encoding="utf-8"))
+EXAMPLES = {f"{page.stem}: {title}": blocks for page in PAGES for title, blocks in sections(page).items()}
 
 
 @pytest.fixture
@@ -178,7 +183,7 @@ def test_the_examples_run_and_print_what_the_page_shows(elsewhere, title):
         if block.language == "python":
             printed = run_python(block, namespace)
             shown = following.text if following is not None and following.language == "text" else ""
-            assert printed == shown, f"{PAGE}:{block.line}"
+            assert printed == shown, f"{block.page}:{block.line}"
         elif block.language == "console":
             run_console(block)
 
@@ -210,7 +215,7 @@ def run_python(block: Block, namespace: dict[str, Any]) -> str:
     """
     What a block prints. Tracebacks have the lines of the page.
     """
-    code = compile("\n" * (block.line - 1) + block.text, str(PAGE), "exec")
+    code = compile("\n" * (block.line - 1) + block.text, str(block.page), "exec")
     with redirect_stdout(io.StringIO()) as printed:
         exec(code, namespace)
     return printed.getvalue()

@@ -15,7 +15,7 @@ def sink_reshapes(model: Model, options: BuildOptions) -> Model:
     """
     Lets an element-wise node follow the layer that computes its input, where only a `reshape` is between them.
 
-    Of reshapes in a row the last remains; one that changes nothing disappears, unless an output has its name.
+    Of reshapes in a row the last remains; one that changes nothing disappears.
     """
     if all(node.op != "reshape" for node in model.nodes):
         return model
@@ -31,11 +31,18 @@ class _Sinking:
         """For each result of a reshape: the tensor that has its elements and that no reshape has made."""
         self.same: dict[str, str] = {}
         """Tensors in whose place another one of the same shape is read."""
+        self.results = model.outputs
 
     def result(self) -> Model:
         for node in self.model.nodes:
             self._add(replace(node, inputs=tuple(self.same.get(name, name) for name in node.inputs)))
-        return self.constants.result(self._needed())
+        found = self.constants.result(self._needed())
+        if self.results == self.model.outputs:
+            return found
+        kept = {output.tensor for output in self.results}
+        renamed = {output.tensor for output in self.model.outputs} - kept
+        tensors = {key: tensor for key, tensor in found.tensors.items() if key not in renamed}
+        return replace(found, tensors=tensors, outputs=self.results)
 
     def _add(self, node: Node) -> None:
         source = node.inputs[0]
@@ -50,10 +57,26 @@ class _Sinking:
     def _reshape(self, node: Node, origin: str) -> None:
         (result,) = node.outputs
         self.origins[result] = origin
-        if self._shape(origin) == self._shape(result) and not self.model.is_result(result):
+        if self._shape(origin) == self._shape(result) and (not self.model.is_result(result) or self._renamed(result)):
             self.same[result] = origin
             return
         self.nodes.append(replace(node, inputs=(origin,)))
+
+    def _renamed(self, result: str) -> bool:
+        """
+        Lets the output that is a tensor be the tensor that has the same elements, if that is no output and no input.
+        """
+        origin = self.origins[result]
+        computed = any(origin in node.outputs for node in self.nodes)
+        taken = any(output.tensor == origin for output in self.results) or self.model.is_result(origin)
+        if not computed or taken or any(state.output == result for state in self.model.states):
+            return False
+        if sum(output.tensor == result for output in self.results) != 1:
+            return False
+        self.results = tuple(
+            replace(output, tensor=origin) if output.tensor == result else output for output in self.results
+        )
+        return True
 
     def _sink(self, node: Node, origin: str) -> None:
         """
@@ -73,7 +96,7 @@ class _Sinking:
         """
         The nodes without reshapes that nothing reads.
         """
-        needed = {output.tensor for output in self.model.outputs} | {state.output for state in self.model.states}
+        needed = {output.tensor for output in self.results} | {state.output for state in self.model.states}
         kept: list[Node] = []
         for node in reversed(self.nodes):
             if node.op != "reshape" or not needed.isdisjoint(node.outputs):

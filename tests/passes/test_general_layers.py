@@ -136,10 +136,22 @@ def test_reshapes_in_a_row_become_one():
     check_same(model, after)
 
 
-def test_an_output_keeps_its_name():
+def test_an_output_is_what_has_its_elements():
+    found = Images()
+    computed = found.add("tanh", ["image"], "tanh")
+    model = found.general(found.add("reshape", [computed], "same", shape=(1, 3, 8, 9)))
+    after = apply(sink_reshapes, model)
+    assert ops(after) == ["tanh"]
+    assert [(output.name, output.tensor) for output in after.outputs] == [("output_same", "tanh")]
+    check_same(model, after)
+
+
+def test_outputs_that_are_an_input_or_twice_the_same_stay():
     found = Images()
     same = found.add("reshape", ["image"], "same", shape=(1, 3, 8, 9))
-    model = found.general(same)
+    computed = found.add("tanh", ["image"], "tanh")
+    again = found.add("reshape", [computed], "again", shape=(1, 3, 8, 9))
+    model = found.general(same, computed, again)
     after = apply(sink_reshapes, model)
-    assert ops(after) == ["reshape"]
+    assert ops(after) == ["reshape", "tanh", "reshape"]
     check_same(model, after)

@@ -89,7 +89,7 @@ def _overwritten(module: Any, examples: Sequence[torch.Tensor], where: str) -> d
     """
     The buffers that `forward` overwrites, as they are before.
     """
-    before = {name: value.clone() for name, value in module.named_buffers()}
+    before = {name: value.detach().clone() for name, value in module.named_buffers()}
     versions = {name: value._version for name, value in module.named_buffers()}
     kept = {name: value.data_ptr() for name, value in module.named_buffers()}
     with torch.no_grad(), quietly():
@@ -105,7 +105,7 @@ def _overwritten(module: Any, examples: Sequence[torch.Tensor], where: str) -> d
     }
     for name, value in module.named_buffers():
         if name in found and value.shape == found[name].shape:
-            value.copy_(found[name])
+            value.detach().copy_(found[name])
     strange = [name for name, value in found.items() if value.dtype is not torch.float32]
     if strange:
         raise UnsupportedError(where, *(f"forward overwrites {quote(name)}, which is not float32" for name in strange))
