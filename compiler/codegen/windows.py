@@ -12,7 +12,7 @@ from compiler.codegen.body import Body, sum_of
 
 NARROW_TAPS = 7
 """Columns of a window up to which registers may hold whole rows: each has statements of its own."""
-UNROLLED = 4
+UNROLLED = 5
 """Columns of a window up to which each has a statement of its own; else there is a loop."""
 
 
@@ -132,7 +132,7 @@ def column_taps(
         for v, width in enumerate(unit.widths):
             first = sum_of((at, side.step), ("u", pitch), ("1", v * body.lanes * side.step + place))
             if unit.inside:
-                found.append(_read(body, pointer, sum_of((begin, 1), (first, 1)), side.step, 0, body.lanes, width))
+                found.append(_read(body, pointer, sum_of((begin, 1), (first, 1)), side.step, 0, body.lanes, width, v))
                 continue
             body.add(
                 f"first{v} = {first}",
@@ -140,6 +140,15 @@ def column_taps(
                 f"high{v} = min({width}, {_over(f'{side.size - 1} - first{v}', side.step)} + 1)",
             )
             place_ = sum_of((begin, 1), (f"first{v}", 1))
+            if side.step == 2 and body.lanes > 1:
+                lanes = body.lanes
+                body.add(
+                    f"at{v} = {place_}",
+                    f"front{v} = load_span({pointer}, at{v}, 2 * low{v}, 2 * high{v} - 1)",
+                    f"back{v} = load_span({pointer}, at{v} + {lanes}, 2 * low{v} - {lanes}, 2 * high{v} - {lanes + 1})",
+                )
+                found.append(f"every_second(front{v}, back{v})")
+                continue
             stride = f"{side.step}, " if side.step > 1 else ""
             word = "load_spaced" if side.step > 1 else "load_span"
             found.append(f"{word}({pointer}, {place_}, {stride}low{v}, high{v})")
@@ -164,18 +173,38 @@ def _meets(body: Body, side: Side, unit: Unit, at: str, vector: int, place: int,
     width = unit.widths[vector]
     first = sum_of((begin, 1), (at, side.step), ("1", vector * body.lanes * side.step + place))
     if unit.inside:
-        return _read(body, pointer, first, side.step, 0, body.lanes, width)
+        return _read(body, pointer, first, side.step, 0, body.lanes, width, vector)
     low, high = lanes_inside(side, unit.start + vector * body.lanes, width, place)
-    return _read(body, pointer, first, side.step, low, high, width) if high > low else ""
+    return _read(body, pointer, first, side.step, low, high, width, vector) if high > low else ""
 
 
-def _read(body: Body, pointer: str, place: str, step: int, low: int, high: int, width: int) -> str:
+def _read(body: Body, pointer: str, place: str, step: int, low: int, high: int, width: int, vector: int) -> str:
     top = "LANES" if high == body.lanes else str(high)
+    if step == 2 and body.lanes > 1:
+        body.add(f"at{vector} = {place}")
+        return alternate(body, pointer, f"at{vector}", 2 * low, 2 * high - 1)
     if step > 1:
         return f"load_spaced({pointer}, {place}, {step}, {low}, {top})"
     if low > 0:
         return f"load_span({pointer}, {place}, {low}, {top})"
     return body.load(pointer, place, high)
+
+
+def alternate(body: Body, pointer: str, place: str, low: int, high: int) -> str:
+    """
+    The expression of every second of 2 * LANES elements, of which those from `low` to `high` - 1 are read.
+    """
+    found = []
+    for first in (0, body.lanes):
+        begin, end = max(low - first, 0), min(high - first, body.lanes)
+        at = sum_of((place, 1), ("1", first))
+        if end <= begin:
+            found.append("splat(0.0)")
+        elif begin == 0:
+            found.append(body.load(pointer, at, end))
+        else:
+            found.append(f"load_span({pointer}, {at}, {begin}, {end})")
+    return f"every_second({found[0]}, {found[1]})"
 
 
 def is_narrow(rows: Side, columns: Side, step: tuple[int, int], lanes: int) -> bool:
@@ -225,8 +254,25 @@ def whole_rows(body: Body, side: Side, begin: str, place: int, rows: range, chec
         shift = number * side.count
         first = sum_of((begin, 1), (f"row{row}", side.size), ("1", -shift * side.step))
         last = f"{high + shift} * in{row}" if checked else str(high + shift)
-        if side.step > 1:
+        if side.step == 2:
+            found.append(_alternate_row(body, row, first, 2 * (low + shift), 2 * (high + shift) - 1, checked))
+        elif side.step > 1:
             found.append(f"load_spaced(image, {first}, {side.step}, {low + shift}, {last})")
         else:
             found.append(f"load_span(image, {first}, {low + shift}, {last})")
     return found
+
+
+def _alternate_row(body: Body, row: int, place: str, low: int, high: int, checked: bool) -> str:
+    """
+    The expression of every second element of a row, of which those from `low` to `high` - 1 are read.
+    """
+    body.add(f"at = {place}")
+    for name, first in ((f"front{row}", 0), (f"back{row}", body.lanes)):
+        begin, end = max(low - first, 0), min(high - first, body.lanes)
+        if end <= begin:
+            body.add(f"{name} = splat(0.0)")
+            continue
+        last = f"{end} * in{row}" if checked else str(end)
+        body.add(f"{name} = load_span(image, {sum_of(('at', 1), ('1', first))}, {begin}, {last})")
+    return f"every_second(front{row}, back{row})"

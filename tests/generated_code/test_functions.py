@@ -149,10 +149,12 @@ WORDS = (
     "floor(a)",
     "splat(get(a, count % LANES))",
     "splat(highest(a))",
+    "every_second(a, b)",
     "select(between(count % 5, count % (LANES + 1)), a, b)",
     "load_span(address(first), i, count % LANES, count % (LANES + 1))",
     "load_spaced(address(first), i * 0 + 64, 3, count % 3, count % (LANES + 1))",
     "load_spaced(address(first), i * 0 + 64, -2, 0, LANES)",
+    "load_span(address(first), i * 0 + 64, count % 3 - 1, LANES + 2)",
 )
 
 
