@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from compiler.errors import CheckpointError, UnsupportedError
+from compiler.frontends.onnx_file import is_onnx, read_onnx, read_onnx_with_source
 from compiler.frontends.sb3.policy_file import read_policy_file
 from compiler.frontends.sb3.policy_zip import read_zip
 from compiler.frontends.torch_export import read_program, read_program_with_source, read_state, read_state_with_source
@@ -27,6 +28,7 @@ dimension, to outputs in the model's order.
 """
 
 WITH_SOURCE = {
+    read_onnx: read_onnx_with_source,
     read_program: read_program_with_source,
     read_state: read_state_with_source,
     read_torch_script: read_torch_script_with_source,
@@ -39,7 +41,7 @@ PICKLE = b"\x80"
 """How a pickle begins. Before it wrote archives, torch.save wrote a row of them; the reader refuses all others."""
 EXPECTED = (
     "expected the .zip that Stable-Baselines3's model.save() writes, the policy.pth in it, the file that "
-    "model.policy.save() writes, the .pt2 that torch.export.save() writes, or a TorchScript archive"
+    "model.policy.save() writes, the .pt2 that torch.export.save() writes, a TorchScript archive, or an ONNX file"
 )
 STATE = (
     "holds tensors only: name what makes their module with --module package.module:factory --trust, or export the "
@@ -86,7 +88,7 @@ def _reader(data: memoryview, path: Path, options: BuildOptions) -> Reader | Non
     if bytes(data[:1]) == PICKLE:
         return read_policy_file
     if not is_archive(data):
-        return None
+        return read_onnx if is_onnx(data) else None
     names = Archive.open(data, str(path)).names
     if "data" in names or "policy.pth" in names:
         return read_zip

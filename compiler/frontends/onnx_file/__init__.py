@@ -4,30 +4,17 @@ ONNX files, opset 13 and newer.
 onnx is imported when one of these is read, never before, and need not be installed for anything else.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from compiler.errors import UnsupportedError
 from compiler.frontends.onnx_file.detection import is_onnx
+from compiler.frontends.torch_export import Read
 from compiler.ir import Model
-from compiler.ops import Array
 from compiler.options import BuildOptions
 
-__all__ = ["NEEDED", "Read", "is_onnx", "read_onnx", "read_onnx_with_source"]
+__all__ = ["NEEDED", "is_onnx", "read_onnx", "read_onnx_with_source"]
 
 NEEDED = "is an ONNX file, which needs the package onnx, which is not installed: pip install onnx"
-
-
-@dataclass(frozen=True)
-class Read:
-    """
-    A model, and what its source answers when an ONNX runtime computes it.
-    """
-
-    model: Model
-    ask: Callable[[Sequence[Array]], list[Array]]
-    """Inputs in the order of the model's, samples in their first dimension, to outputs in the order of the model's."""
 
 
 def read_onnx(data: memoryview, path: Path, options: BuildOptions) -> Model:

@@ -6,7 +6,7 @@ sample than for several, and is refused. Where the batch is in a tensor, ONNX's 
 seen here shows when the build compares its predictor with the file's own runtime in batches.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -28,18 +28,16 @@ class Batch:
     In which dimension of each tensor the batch is.
     """
 
-    def __init__(self, model: ModelProto, batched: bool) -> None:
+    def __init__(self, model: ModelProto, nodes: Sequence[NodeProto]) -> None:
         self.axis: dict[str, int] = {}
         self.shared: set[str] = set()
-        if not batched:
-            return
         named = ModelProto()
         named.CopyFrom(model)
         del named.graph.value_info[:]
-        symbols = set()
+        del named.graph.node[:]
+        named.graph.node.extend(nodes)
         for value in inputs_of(named.graph):
             value.type.tensor_type.shape.dim[0].dim_param = BATCH
-            symbols.add(BATCH)
         for value in named.graph.output:
             for size in value.type.tensor_type.shape.dim:
                 size.ClearField("dim_param")

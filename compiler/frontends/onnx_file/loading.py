@@ -52,6 +52,8 @@ def load(data: memoryview, where: str) -> ModelProto:
         raise CheckpointError(where, f"is no ONNX model: {quote(str(error), 200)}") from None
     if not model.HasField("graph") or not model.opset_import:
         raise CheckpointError(where, "is no ONNX model: it has no graph or no opset")
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise CheckpointError(where, "is no ONNX model: it has a name that is no UTF-8")
     _check_opset(model, where)
     findings = list(_findings(model))
     if findings:
@@ -83,6 +85,23 @@ def _check_opset(model: ModelProto, where: str) -> None:
         raise UnsupportedError(
             where, f"is of opset {version}; onnx {onnx.__version__} knows up to {newest}: pip install --upgrade onnx"
         )
+
+
+def _texts(model: ModelProto) -> Iterator[Any]:
+    """
+    The names of a file: bytes where they are no UTF-8.
+    """
+    yield from (model.producer_name, model.producer_version, *(entry.domain for entry in model.opset_import))
+    yield from (function.name for function in model.functions)
+    graph = model.graph
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (size.dim_param for size in value.type.tensor_type.shape.dim)
+    yield from (tensor.name for tensor in graph.initializer)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.t.name)
 
 
 def _findings(model: ModelProto) -> Iterator[str]:

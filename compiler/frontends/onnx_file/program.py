@@ -54,9 +54,9 @@ class _Translation:
         self.proto: GraphProto = model.graph
         self.origin, self.allow_nonfinite = origin, allow_nonfinite
         self.inputs = read_inputs(model.graph, origin.file)
-        self.batch = Batch(model, self.inputs.batched)
         self.graph = Graph(origin.file, opset(model))
         self.nodes = _needed(model.graph)
+        self.file = model
         self.read = {name for node in self.nodes for name in node.input} | {out.name for out in model.graph.output}
         self.values: dict[str, Value] = {"": None}
 
@@ -68,6 +68,7 @@ class _Translation:
         self._declare()
         for node in self.nodes:
             self._translate(node)
+        self._check_batch()
         builder = self.graph.builder
         outputs = self._outputs()
         used = {name for node in builder.nodes for name in node.inputs} | {output.tensor for output in outputs}
@@ -126,10 +127,6 @@ class _Translation:
         if absent:
             raise CheckpointError(where, f"{self.graph.place} reads {quote(absent[0])}, which nothing gives")
         given = [self.values[name] for name in node.input]
-        if any(isinstance(value, Computed) for value in given):
-            mixed = self.batch.mixing(node, given)
-            if mixed is not None:
-                self.graph.refuse(f"{mixed}; with fixed sizes, without a dynamic batch, it can be compiled")
         has = attributes_of(node, where)
         try:
             found = TRANSLATIONS[node.op_type](self.graph, given, has)
@@ -146,6 +143,22 @@ class _Translation:
             elif name in self.read and name:
                 self.graph.refuse(f"its result {index} is used, which is not compiled")
         self.values[""] = None
+
+    def _check_batch(self) -> None:
+        """
+        Refuses nodes that let samples meet.
+
+        Only after the translation, which has refused what is huge by then: onnx infers without a bound.
+        """
+        if not self.inputs.batched:
+            return
+        batch = Batch(self.file, self.nodes)
+        for node in self.nodes:
+            given = [self.values[name] for name in node.input]
+            mixed = batch.mixing(node, given)
+            if mixed is not None and any(isinstance(value, Computed) for value in given):
+                self.graph.place = _place(node, self.read)
+                self.graph.refuse(f"{mixed}; with fixed sizes, without a dynamic batch, it can be compiled")
 
     def _outputs(self) -> tuple[Output, ...]:
         """

@@ -24,18 +24,12 @@ def asking(data: bytes, model: ModelProto, where: str) -> Ask:
     """
     inputs = read_inputs(model.graph, where)
     dtypes = [onnx.helper.tensor_dtype_to_np_dtype(each.type) for each in inputs.each]
-    made: list[Run] = []
+    run = _running(data, model, where)
 
     def once(arrays: Sequence[Array]) -> list[Array]:
-        if not made:
-            made.append(_runtime(data, model))
         pairs = zip(inputs.each, arrays, dtypes, strict=True)
         given = {each.name: np.ascontiguousarray(array, dtype).reshape(array.shape) for each, array, dtype in pairs}
-        try:
-            results = made[0](given)
-        except Exception as error:  # whatever a runtime raises on a model that it can't compute
-            raise UnsupportedError(where, f"its own runtime can't compute it: {quote(str(error), 300)}") from error
-        return [_plain(np.asarray(result)) for result in results]
+        return [_plain(np.asarray(result)) for result in run(given)]
 
     def ask(arrays: Sequence[Array]) -> list[Array]:
         if inputs.batched:
@@ -46,23 +40,43 @@ def asking(data: bytes, model: ModelProto, where: str) -> Ask:
     return ask
 
 
-def _runtime(data: bytes, model: ModelProto) -> Run:
+def _running(data: bytes, model: ModelProto, where: str) -> Run:
     """
-    Onnxruntime if it is installed and knows all ops, else onnx.reference.
+    The first runtime that is installed and computes the model; made when it is first asked.
     """
-    try:
-        import onnxruntime
+    left: list[Callable[[], Run]] = [lambda: _onnxruntime(data), lambda: _reference(model)]
+    made: list[Run] = []
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        return lambda given: list(session.run(None, dict(given)))
-    except Exception:  # not installed, or an op that it does not know
-        from onnx.reference import ReferenceEvaluator
+    def run(given: Mapping[str, Array]) -> list[Any]:
+        while True:
+            try:
+                if not made:
+                    made.append(left.pop(0)())
+                return made[0](given)
+            except Exception as error:  # not installed, or an op, or a form of one, that it does not know
+                made.clear()
+                if not left:
+                    text = f"no runtime of ONNX computes it: {quote(str(error), 300)}"
+                    raise UnsupportedError(where, text) from error
 
-        evaluator = ReferenceEvaluator(model)
-        return lambda given: list(evaluator.run(None, dict(given)))
+    return run
+
+
+def _onnxruntime(data: bytes) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return lambda given: list(session.run(None, dict(given)))
+
+
+def _reference(model: ModelProto) -> Run:
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(model)
+    return lambda given: list(evaluator.run(None, dict(given)))
 
 
 def _plain(result: Array) -> Array:
