@@ -17,6 +17,7 @@ from compiler.ir import Model, Origin
 from compiler.ops import Array
 from compiler.ops.reference import evaluate
 from tests.frontends.torch_modules import ARCHITECTURES
+from tests.frontends.torch_modules_more import MORE
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
 BATCHES = (1, 2, 5)
@@ -74,11 +75,11 @@ def compare(module: nn.Module, examples: tuple[torch.Tensor, ...], *, dynamic: b
     return model
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *MORE])
 def test_the_reference_gives_what_torch_gives(name):
     seed = zlib.crc32(name.encode())
     torch.manual_seed(seed)
-    module, examples = ARCHITECTURES[name]()
+    module, examples = (ARCHITECTURES | MORE)[name]()
     compare(randomised(module, seed), examples)
 
 

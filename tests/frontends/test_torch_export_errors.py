@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+import tests.frontends.test_torch_export as comparison
 from compiler import frontends
 from compiler.errors import UnsupportedError
 from compiler.frontends.torch_export import from_module
@@ -34,6 +35,7 @@ class Applied(nn.Module):  # type: ignore[misc]
 
 
 X = torch.randn(3, 4, 5)
+OFFSETS = torch.randn(4, 5)
 
 
 def read(module: nn.Module, *inputs: Tensor, dynamic: bool = True) -> Model:
@@ -103,6 +105,37 @@ def test_what_depends_on_the_data_is_refused(function):
 @pytest.mark.parametrize("function", [lambda x: x + torch.rand_like(x), lambda x: torch.bernoulli(x.sigmoid())])
 def test_what_is_random_is_refused(function):
     assert "draws at random" in refused(Applied(function), X)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.flatten(0, 1).view(4, -1, 5).transpose(0, 1),
+        lambda x: x.view(-1, 5).view(4, x.shape[0], 5).sum(0),
+        lambda x: x.flatten(0, 1) + x.transpose(0, 1).flatten(0, 1),
+        lambda x: x.flatten(0, 1) + OFFSETS.expand(x.shape[0], -1, -1).transpose(0, 1).reshape(-1, 5),
+    ],
+)
+def test_a_view_that_mixes_samples_is_refused(function):
+    assert "takes elements of one sample for those of another" in refused(Applied(function), X)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.flatten(0, 1).relu().view(-1, 4, 5),
+        lambda x: x.transpose(0, 1).flatten(0, 1).relu().view(4, -1, 5).transpose(0, 1),
+        lambda x: x.transpose(0, 1).reshape(4, -1).view(4, x.shape[0], 5).sum(0),
+        lambda x: x.view(-1, 2, 2, 5).permute(1, 0, 2, 3).flatten(1, 2).view(2, -1, 2, 5).transpose(0, 1),
+        lambda x: x.repeat_interleave(3, dim=0).view(-1, 3, 4, 5),
+        lambda x: x.repeat(3, 1, 1).view(3, -1, 4, 5).sum(0),
+        lambda x: x.view(-1, 2, 2, 5).flatten(0, 1).unbind(1)[1].view(-1, 2, 5),
+        lambda x: (x.flatten(0, 1) + OFFSETS.expand(x.shape[0], -1, -1).reshape(-1, 5)).view(-1, 4, 5),
+        lambda x: (x.flatten(0, 1) + torch.zeros(4 * x.shape[0], 1)).view(-1, 4, 5),
+    ],
+)
+def test_a_view_that_keeps_samples_apart_is_compiled(function):
+    comparison.compare(Applied(function), (X,))
 
 
 def test_a_view_may_not_take_a_batch_apart():

@@ -15,6 +15,7 @@ from compiler.frontends.torch_export.batch import Batch, batch_of
 from compiler.frontends.torch_export.graph import Computed, Graph, Value, kind_of
 from compiler.frontends.torch_export.independence import mixing
 from compiler.frontends.torch_export.missing import check_ops
+from compiler.frontends.torch_export.places import Places
 from compiler.frontends.torch_export.quiet import quietly
 from compiler.frontends.torch_export.translations import TRANSLATIONS
 from compiler.ir import DType, Model, Origin, Output, State
@@ -82,6 +83,7 @@ class _Translation:
         self.allow_nonfinite = allow_nonfinite
         self.graph = Graph(origin.file, batch.size)
         self.values: dict[torch.fx.Node, Value] = {}
+        self.places = Places(batch)
         self.needed = _needed(program)
         self.inputs: list[str] = []
         self.written = written(program)
@@ -169,6 +171,7 @@ class _Translation:
         given = self.graph.input(node.name, kind_of(value), dims[1:] if self.batch else dims)
         self.inputs.append(given.name)
         self.graph.node = node
+        self.places.follow(node)
         return self.graph.reshape(given, dims)
 
     def _value(self, node: torch.fx.Node) -> Value:
@@ -181,6 +184,7 @@ class _Translation:
         arguments = torch.fx.map_arg(node.args, self._argument)
         others = torch.fx.map_arg(node.kwargs, self._argument)
         target: Any = node.target
+        mixed = self.places.follow(node)
         if target is operator.getitem:
             values, index = arguments
             if values[index] is None and node.users:
@@ -191,7 +195,7 @@ class _Translation:
                 self.graph.refuse(f"makes a constant of more than {MOST_ELEMENTS:,} elements")
             with torch.no_grad():
                 return target(*arguments, **others)
-        mixed = mixing(node, self.batch)
+        mixed = mixed or mixing(node, self.batch)
         if mixed is not None:
             self.graph.refuse(f"{mixed}; without a dynamic first dimension it can be compiled")
         found = TRANSLATIONS[target](self.graph, *arguments, **others)

@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
+from compiler.errors import VerificationError, quote
 from compiler.frontends.torch_export.batch import batch_of
 from compiler.frontends.torch_export.quiet import quietly
 from compiler.ops import Array
@@ -51,7 +52,11 @@ def asking(program: ExportedProgram, where: str, states: Sequence[str] = ()) -> 
             for name, value in own.items():
                 module.get_buffer(name).copy_(torch.tensor(value))
             arguments, others = _arguments(program, inputs)
-            results = pytree.tree_leaves(module(*arguments, **others))
+            try:
+                results = pytree.tree_leaves(module(*arguments, **others))
+            except Exception as error:  # an index that is out of range, as a rule
+                text = f"PyTorch itself refuses these inputs: {type(error).__name__}: {quote(str(error), 300)}"
+                raise VerificationError(where, text) from error
         answers = [result for result, keep in zip(results, kept, strict=True) if keep]
         answers += [module.get_buffer(name) for name in states]
         return [np.asarray((answer.float() if answer.is_floating_point() else answer).clone()) for answer in answers]
