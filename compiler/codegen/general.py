@@ -22,6 +22,8 @@ STACK = 16384
 """float32 words of workspace that the entry point for one observation takes from the stack."""
 LONG = 100_000
 """Multiply-adds from which on other threads may run meanwhile, which costs 30 ns."""
+WORTH_CALLING = 2_000_000
+"""Multiply-adds from which on a microsecond before the call no longer matters."""
 GIVEN = {DType.FLOAT32: "float32", DType.INT64: "int64", DType.BOOL: "bool"}
 """What callers give and get, by the dtype in the model."""
 
@@ -117,8 +119,8 @@ class GeneralView:
     weights_at: int
     model_sha256: str
     steps: list[str]
-    long: bool
-    """Whether one observation takes so long that other threads should run meanwhile."""
+    work: int
+    """Multiply-adds of one observation."""
     named: frozenset[str] = frozenset()
     words: list[str] = field(default_factory=list)
     kernels_named: list[str] = field(default_factory=list)
@@ -187,8 +189,10 @@ class GeneralView:
     def short(self) -> bool:
         """
         Whether there is a shorter way for one observation: of float32, which need no look at their values in Python.
+
+        All kernels are compiled once more for it; where they take long, it would save nothing.
         """
-        return all(array.dtype == "float32" for array in self.taken)
+        return self.work < WORTH_CALLING and all(array.dtype == "float32" for array in self.taken)
 
     @property
     def on_stack(self) -> bool:
@@ -203,7 +207,7 @@ class GeneralView:
         The decorator of the entry point for one observation; it lets other threads run where it takes long.
         """
         after = ["BUFFER"] * (len(self.left) + (not self.on_stack))
-        return call("@entry", [*["BUFFER"] * len(self.taken), "NUMBER", *after, f"release_lock={self.long}"], 0)
+        return call("@entry", [*["BUFFER"] * len(self.taken), "NUMBER", *after, f"release_lock={self.work >= LONG}"], 0)
 
     @property
     def short_arguments(self) -> str:
@@ -302,8 +306,7 @@ def general_view(
         weights_at=encoded.blob_offset,
         model_sha256=digest,
         steps=list(_calls(model, encoded, plan, functions)),
-        long=sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes)
-        >= LONG,
+        work=sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes),
     )
 
 

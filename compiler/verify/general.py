@@ -9,7 +9,7 @@ import numpy as np
 
 from compiler.errors import VerificationError, quote
 from compiler.ir import DType, Model
-from compiler.ops import Array
+from compiler.ops import OPS, Array
 from compiler.ops.reference import evaluate
 from compiler.options import BuildOptions
 from compiler.tolerances import SCORE_FLOOR, SCORE_RELATIVE
@@ -23,6 +23,8 @@ STEPS = 8
 """Steps of an episode that is compared."""
 CHOICES = 2
 """Whole numbers that are no index are random ones below this."""
+HEAVY = 200_000_000
+"""Multiply-adds of one observation from which on only two are compared: NumPy takes seconds for each."""
 ELEMENTS = 1 << 22
 """Elements of all inputs together that are asked for, beyond which fewer batches are."""
 
@@ -74,6 +76,9 @@ def compare_general(
 
 
 def _sizes(model: Model) -> Sequence[int]:
+    work = sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes)
+    if work > HEAVY:
+        return (2,)
     elements = sum(model.tensors[name].elements for name in model.inputs)
     most = max(1, ELEMENTS // max(elements, 1))
     return [size for size in BATCHES if size <= most]
