@@ -59,7 +59,7 @@ class Batch:
         """
         if self.shared.intersection(node.output):
             return "relates each sample of the batch to each other"
-        for place in range(len(given) if node.op_type == "Concat" else 1):
+        for place in range(len(given) if node.op_type == "Concat" else min(1, len(given))):
             value, axis = given[place], self.axis.get(node.input[place])
             if isinstance(value, Computed) and axis in set(_worked(node, given, len(dims_of(value)))):
                 return "works along the dimension of the batch"

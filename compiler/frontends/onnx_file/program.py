@@ -11,6 +11,7 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 from compiler.errors import CheckpointError, PolicycError, UnsupportedError, quote
 from compiler.frontends.onnx_file.batch import read_inputs
+from compiler.frontends.onnx_file.biases import added_biases
 from compiler.frontends.onnx_file.graph import Computed, Graph, Place, Value
 from compiler.frontends.onnx_file.independence import Batch
 from compiler.frontends.onnx_file.loading import array_of, attributes_of, opset
@@ -59,6 +60,8 @@ class _Translation:
         self.file = model
         self.read = {name for node in self.nodes for name in node.input} | {out.name for out in model.graph.output}
         self.values: dict[str, Value] = {"": None}
+        self.biases: dict[str, tuple[str, str]] = {}
+        self.sums: dict[str, str] = {}
 
     def model(self, name: str) -> Model:
         """
@@ -66,6 +69,8 @@ class _Translation:
         """
         self._check_ops()
         self._declare()
+        self.biases = added_biases(self.nodes, self.values, {value.name for value in self.proto.output})
+        self.sums = {total: product for product, (total, _) in self.biases.items()}
         for node in self.nodes:
             self._translate(node)
         self._check_batch()
@@ -127,6 +132,11 @@ class _Translation:
         if absent:
             raise CheckpointError(where, f"{self.graph.place} reads {quote(absent[0])}, which nothing gives")
         given = [self.values[name] for name in node.input]
+        if node.op_type == "Add" and node.output[0] in self.sums:
+            self.values[node.output[0]] = self.values[self.sums[node.output[0]]]
+            return
+        if node.op_type == "MatMul" and node.output[0] in self.biases:
+            given.append(self.values[self.biases[node.output[0]][1]])
         has = attributes_of(node, where)
         try:
             found = TRANSLATIONS[node.op_type](self.graph, given, has)

@@ -16,6 +16,7 @@ from compiler.ops.upsampling import linear_places, nearest_places
 Taps: TypeAlias = list[tuple[Array, Array]]
 """Of each tap, the index of the element and its weight, for each element of the result."""
 
+LARGEST_SIDE = 1 << 17
 COORDINATES = ("asymmetric", "align_corners", "half_pixel", "pytorch_half_pixel", "half_pixel_symmetric")
 
 
@@ -130,8 +131,8 @@ def _resize(g: Graph, given: Given, has: Has) -> Value:
     if has.get("antialias", 0):
         g.refuse("is compiled without antialias")
     sizes, scales = _sizes(g, given, has)
-    if min(sizes) < 1:
-        g.refuse(f"gives the sizes {tuple(sizes)}")
+    if min(sizes) < 1 or max(sizes) > LARGEST_SIDE:
+        g.refuse(f"gives the sizes {tuple(sizes)}; compiled are 1 to {LARGEST_SIDE:,}")
     mode = has.get("mode", "nearest")
     found = _row(g, given, has, sizes, scales) if mode in ("nearest", "linear") else None
     if found is not None:
@@ -141,7 +142,6 @@ def _resize(g: Graph, given: Given, has: Has) -> Value:
         size = dims_of(x)[axis]
         if size == result and scale == 1:
             continue
-        g.need_small((result,))
         coordinates = has.get("coordinate_transformation_mode", "half_pixel")
         places = _places(g, coordinates, size, result, scale)
         if mode == "nearest":

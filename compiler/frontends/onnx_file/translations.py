@@ -4,6 +4,7 @@ Every ONNX op that is translated, with the function that does it.
 
 from compiler.frontends.onnx_file import (
     translate_activations,
+    translate_attention,
     translate_elementwise,
     translate_images,
     translate_layers,
@@ -22,6 +23,7 @@ FAMILIES = (
     translate_lookups,
     translate_reductions,
     translate_layers,
+    translate_attention,
     translate_images,
     translate_resizing,
     translate_sequences,
