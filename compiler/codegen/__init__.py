@@ -15,7 +15,7 @@ import jinja2
 from compiler.codegen.c_source import wrapped
 from compiler.codegen.calls import ARRANGING
 from compiler.codegen.expressions import activated, plus, steps, times
-from compiler.codegen.general import GeneralView, general_view, names_of
+from compiler.codegen.general import TAKEN, GeneralView, general_view, names_of
 from compiler.codegen.inputs import KINDS, input_names
 from compiler.codegen.interface import interface_of
 from compiler.codegen.kernels import function_names, layer_view, template_name
@@ -88,7 +88,7 @@ def _render_general(model: Model, encoded: EncodedModel, options: BuildOptions, 
     nodes = [node for node in model.nodes if node.op not in ARRANGING]
     inputs, outputs, states = names_of(model)
     variables = {*inputs, *outputs, *states, *(f"next_{name}" for name in states)}
-    names = kernel_names([node.name for node in nodes], _reserved() | variables)
+    names = kernel_names([node.name for node in nodes], _reserved_in_general() | variables)
     functions = {node.outputs[0]: name for node, name in zip(nodes, names, strict=True)}
     digest = hashlib.sha256(encoded.data).hexdigest()
     view = general_view(model, encoded, digest, options, name, functions)
@@ -287,6 +287,18 @@ def _words() -> set[str]:
     """
     text = resource("templates").joinpath("predictor", "simd.py.jinja").read_text("utf-8")
     return set(re.findall(r"^(?:def )?([A-Za-z]\w*)(?:\(| = |: TypeAlias)", text, re.MULTILINE))
+
+
+@cache
+def _reserved_in_general() -> set[str]:
+    """
+    Names that have a meaning where general kernels are.
+    """
+    templates = resource("templates").joinpath("general")
+    texts = [templates.joinpath(f"{file}.jinja").read_text("utf-8") for file in (KERNELS, "entries.py")]
+    defined = re.findall(r"^(?:def )?(\w+)", "\n".join(texts), re.MULTILINE)
+    several = {f"{verb}{kind}" for verb in ("stage", "give") for kind in KINDS.values()}
+    return _reserved() | {*defined, *several, *TAKEN}
 
 
 @cache

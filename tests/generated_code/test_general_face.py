@@ -1,0 +1,212 @@
+"""
+The face of a predictor that is no policy's: what it takes, what it refuses, what it gives.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import compiler
+from compiler.errors import BuildError, UnsupportedError
+from compiler.ir import BATCH, DType, Model, Origin, Output, State
+from compiler.ops.builder import GraphBuilder
+from compiler.ops.reference import evaluate
+
+ORIGIN = Origin("model.pt2", "0" * 64, "torch-export")
+RNG = np.random.default_rng(0)
+
+
+def several() -> Model:
+    """
+    An image, whole numbers and flags to float32, int64 and bool: with names that mean something else in Python.
+    """
+    graph = GraphBuilder()
+    image = graph.input("import", DType.FLOAT32, (BATCH, 2, 3))
+    words = graph.input("words", DType.INT64, (BATCH, 4))
+    flags = graph.input("weights", DType.BOOL, (BATCH, 3))
+    table = graph.constant("table", RNG.normal(size=(9, 3)).astype(np.float32))
+    looked = graph.add("reduce_sum", [graph.add("embedding", [words, table], "look")], "sum", axes=(0,), keep=True)
+    scores = graph.add("plus", [image, looked], "network")
+    chosen = graph.add("index_of_max", [scores], "infer", axis=1, keep=False)
+    above = graph.add("greater", [scores, graph.constant("zero", np.zeros((), np.float32))], "above")
+    kept = graph.add("both", [above, graph.add("reshape", [flags], "flat", shape=(1, 3))], "kept")
+    outputs = (Output("scores", scores), Output("chosen", chosen), Output("kept", kept))
+    return Model("several", tuple(graph.nodes), graph.tensors, ("import", "words", "weights"), outputs, ORIGIN)
+
+
+def layer(*, batched: bool = True) -> Model:
+    graph = GraphBuilder()
+    source = graph.input("x", DType.FLOAT32, (BATCH, 4))
+    weight, bias = (RNG.normal(size=shape).astype(np.float32) for shape in ((3, 4), (3,)))
+    inputs = [source, graph.constant("weight", weight), graph.constant("bias", bias)]
+    result = graph.add("tanh", [graph.add("linear", inputs, "layer")], "tanh")
+    return Model("layer", tuple(graph.nodes), graph.tensors, ("x",), (Output("y", result),), ORIGIN, batched=batched)
+
+
+def counter() -> Model:
+    """
+    Adds up what it is given, beginning at one.
+    """
+    graph = GraphBuilder()
+    given = graph.input("x", DType.FLOAT32, (BATCH, 2))
+    before = graph.input("sum", DType.FLOAT32, (BATCH, 2))
+    graph.constant("one", np.ones(2, np.float32))
+    after = graph.add("plus", [before, given], "after")
+    doubled = graph.add("plus", [after, after], "doubled")
+    states = (State("total", before, after, "one"),)
+    outputs = (Output("y", doubled),)
+    return Model("counter", tuple(graph.nodes), graph.tensors, ("x",), outputs, ORIGIN, states, batched=False)
+
+
+def loaded(model: Model, folder, **choices):
+    return compiler.build(model, out=folder, name=model.name, **choices).load()
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    return loaded(several(), tmp_path_factory.mktemp("several"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return loaded(layer(), tmp_path_factory.mktemp("layer"))
+
+
+def inputs(count: int):
+    image = RNG.normal(size=(count, 2, 3)).astype(np.float32)
+    return image, RNG.integers(0, 9, (count, 4)), RNG.integers(0, 2, (count, 3)).astype(bool)
+
+
+def test_all_dtypes_alone_and_in_a_batch(mixed):
+    given = inputs(5)
+    model = several()
+    found = mixed.predict(*given)
+    assert found._fields == ("scores", "chosen", "kept")
+    assert [array.dtype for array in found] == [np.float32, np.int64, np.bool_]
+    assert [array.shape for array in found] == [(5, 2, 3), (5, 2), (5, 2, 3)]
+    for row in range(5):
+        for one, all_ in zip(mixed.predict(*(array[row] for array in given)), found, strict=True):
+            np.testing.assert_array_equal(one, all_[row])
+    assert found.kept.any()
+    assert not found.kept.all()
+    assert {entry["name"] for entry in mixed.SPEC["inputs"]} == set(model.inputs)
+
+
+def test_what_it_gives_is_what_the_model_computes(tmp_path):
+    model = several()
+    predictor, given = loaded(model, tmp_path), inputs(4)
+    values = evaluate(model, dict(zip(model.inputs, given, strict=True)))
+    for output, found in zip(model.outputs, predictor.predict(*given), strict=True):
+        np.testing.assert_allclose(found, values[output.tensor], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda row: row.tolist(),
+        lambda row: row.astype(np.float64),
+        lambda row: np.repeat(row, 2)[::2],
+        lambda row: row[None],
+    ],
+    ids=["list", "float64", "strided", "batch of one"],
+)
+def test_forms_of_an_observation(plain, form):
+    row = RNG.normal(size=4).astype(np.float32)
+    np.testing.assert_array_equal(np.reshape(plain.predict(form(row)), 3), plain.predict(row))
+
+
+def test_whole_numbers_and_flags_are_numbers(plain):
+    np.testing.assert_array_equal(plain.predict(np.array([1, 0, 1, 1])), plain.predict(np.float32([1, 0, 1, 1])))
+    np.testing.assert_array_equal(plain.predict([True, False, True, True]), plain.predict(np.float32([1, 0, 1, 1])))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (np.zeros(5, np.float32), r"x: expected shape \(4,\), or a batch of it, found \(5,\)"),
+        (np.zeros((0, 4), np.float32), r"found \(0, 4\)"),
+        (np.zeros((2, 2, 4), np.float32), r"found \(2, 2, 4\)"),
+        (np.float32(1), r"found \(\)"),
+        (["a"] * 4, "x: expected float32, found"),
+        (np.zeros(4, np.complex64), "x: expected float32, found complex64"),
+        (None, "x: expected float32, found object"),
+        (np.array([0, np.nan, 0, 0], np.float32), "NaN or infinity"),
+        (np.full((3, 4), np.inf), "NaN or infinity"),
+    ],
+)
+def test_what_is_refused(plain, given, said):
+    with pytest.raises(ValueError, match=said):
+        plain.predict(given)
+
+
+def test_whole_numbers_that_are_none_or_too_large(mixed):
+    image, words, flags = inputs(1)
+    with pytest.raises(ValueError, match="words: expected int64, found float64"):
+        mixed.predict(image, words.astype(np.float64), flags)
+    with pytest.raises(ValueError, match="words: whole numbers must be between -16777216 and 16777216"):
+        mixed.predict(image, words + 2**40, flags)
+    with pytest.raises(ValueError, match="weights: expected bool, found int64"):
+        mixed.predict(image, words, flags.astype(np.int64))
+
+
+def test_all_inputs_have_as_many_observations(mixed):
+    image, words, flags = inputs(3)
+    with pytest.raises(ValueError, match="all inputs must have as many observations"):
+        mixed.predict(image, words[:2], flags)
+    with pytest.raises(ValueError, match="all inputs must have as many observations"):
+        mixed.predict(image[:1], words[0], flags[:1])
+
+
+def test_nonfinite_values_are_computed_with_where_the_build_says_so(tmp_path):
+    predictor = loaded(layer(), tmp_path, nonfinite="propagate")
+    assert np.isnan(predictor.predict(np.full(4, np.nan, np.float32))).all()
+
+
+def test_without_a_batch_exactly_the_shape_is_taken(tmp_path, plain):
+    predictor = loaded(layer(batched=False), tmp_path)
+    assert predictor.predict(np.ones(4)).shape == (3,)
+    with pytest.raises(ValueError, match=r"x: expected shape \(4,\), found \(1, 4\)"):
+        predictor.predict(np.ones((1, 4)))
+    assert predictor.SPEC["inputs"][0]["shape"] == (4,)
+
+
+def test_states_are_passed_on_and_kept(tmp_path):
+    predictor = loaded(counter(), tmp_path)
+    one, state = predictor.predict(np.float32([1, 2]))
+    np.testing.assert_array_equal(one, [4, 6])
+    two, after = predictor.predict(np.float32([1, 2]), state)
+    np.testing.assert_array_equal(two, [6, 10])
+    np.testing.assert_array_equal(state.total, [2, 3])  # what was passed is as it was
+    np.testing.assert_array_equal(after.total, [3, 5])
+    episode = predictor.Episode()
+    np.testing.assert_array_equal(episode.predict([1, 2]), one)
+    with pytest.raises(ValueError, match="NaN"):
+        episode.predict([np.nan, 0])
+    np.testing.assert_array_equal(episode.predict([1, 2]), two)
+    episode.reset()
+    np.testing.assert_array_equal(episode.predict([1, 2]), one)
+
+
+def test_states_need_one_observation_at_a_time(tmp_path):
+    with pytest.raises(UnsupportedError, match="has states and a batch"):
+        compiler.build(replace(counter(), batched=True), out=tmp_path)
+
+
+@pytest.mark.parametrize("target", ["native", "c", "exe", "wasm"])
+def test_other_targets_are_refused_for_now(tmp_path, target):
+    with pytest.raises(BuildError, match=f"the target {target} takes policies; this model is none: --target numba"):
+        compiler.build(layer(), out=tmp_path, target=target)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_build_is_the_same_every_time(tmp_path):
+    model = several()
+    for folder in ("one", "other"):
+        compiler.build(model, out=tmp_path / folder, name="same")
+    one, other = (
+        {path.name: path.read_bytes() for path in (tmp_path / folder / "same").iterdir() if path.is_file()}
+        for folder in ("one", "other")
+    )
+    assert len(one) == 9
+    assert one == other
