@@ -117,8 +117,12 @@ def test_forms_of_an_observation(plain, form):
 
 
 def test_whole_numbers_and_flags_are_numbers(plain):
-    np.testing.assert_array_equal(plain.predict(np.array([1, 0, 1, 1])), plain.predict(np.float32([1, 0, 1, 1])))
-    np.testing.assert_array_equal(plain.predict([True, False, True, True]), plain.predict(np.float32([1, 0, 1, 1])))
+    np.testing.assert_array_equal(
+        plain.predict(np.array([1, 0, 1, 1])), plain.predict(np.array([1, 0, 1, 1], np.float32))
+    )
+    np.testing.assert_array_equal(
+        plain.predict([True, False, True, True]), plain.predict(np.array([1, 0, 1, 1], np.float32))
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,9 +177,9 @@ def test_without_a_batch_exactly_the_shape_is_taken(tmp_path, plain):
 
 def test_states_are_passed_on_and_kept(tmp_path):
     predictor = loaded(counter(), tmp_path)
-    one, state = predictor.predict(np.float32([1, 2]))
+    one, state = predictor.predict(np.array([1, 2], np.float32))
     np.testing.assert_array_equal(one, [4, 6])
-    two, after = predictor.predict(np.float32([1, 2]), state)
+    two, after = predictor.predict(np.array([1, 2], np.float32), state)
     np.testing.assert_array_equal(two, [6, 10])
     np.testing.assert_array_equal(state.total, [2, 3])  # what was passed is as it was
     np.testing.assert_array_equal(after.total, [3, 5])
