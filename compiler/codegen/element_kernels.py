@@ -87,11 +87,11 @@ def write_binary(op: str, body: Body, inputs: list[Operand], result: Operand, ex
     """
     Writes the kernel of an op of two tensors; `exponent` is that of a power, if all exponents are that constant.
     """
-    if op == "power" and exponent in POWERS:
+    whole = result.dtype is DType.INT64
+    if op == "power" and exponent in POWERS and (exponent >= 1 or not whole):
         write_elements(body, inputs[:1], result, POWERS[exponent])
         return
-    whole = result.dtype is DType.INT64 and op in WHOLE
-    write_elements(body, inputs, result, WHOLE[op] if whole else BINARY[op])
+    write_elements(body, inputs, result, WHOLE[op] if whole and op in WHOLE else BINARY[op])
 
 
 def cast_expression(source: DType, result: DType) -> str:

@@ -46,8 +46,8 @@ def general_kernel(model: Model, node: Node, function: str, lanes: int, activati
     results = [Operand.of(name, model.tensors[key]) for name, key in zip(targets, node.outputs, strict=True)]
     body = Body(lanes)
     _write(model, node, activation)(body, node, inputs, results)
-    shapes = " and ".join("x".join(map(str, operand.dims)) or "1" for operand in (inputs[0], results[0]))
-    title = f"`{comment(node.name)}`: {node.op}, {shapes.replace(' and ', ' to ')}"
+    shapes = " to ".join("x".join(map(str, operand.dims)) or "1" for operand in (inputs[0], results[0]))
+    title = f"`{comment(node.name)}`: {node.op}, {shapes}"
     parameters = tuple(operand.name for operand in (*inputs, *results))
     return KernelView(function, title, parameters, body.text)
 

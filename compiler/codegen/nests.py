@@ -2,7 +2,7 @@
 Loop nests: kernels in which every result is made of values that stand at affine places of the operands.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compiler.codegen.body import Body, Operand, place_of, sum_of
@@ -93,14 +93,3 @@ def _read(body: Body, source: Access, place: str, count: int) -> None:
     else:
         number = "LANES" if count == body.lanes else str(count)
         body.add(f"{variable} = load_spaced({operand.name}, {place}, {stride}, 0, {number})")
-
-
-def each(operand: Operand) -> Access:
-    """
-    All elements of an operand, in order.
-    """
-    return Access(operand, operand.strides)
-
-
-Writer = Callable[[Body, Sequence[Operand], Sequence[Operand]], None]
-"""Writes a kernel with these inputs and results."""

@@ -159,38 +159,45 @@ def write_nearest(body: Body, node: Node, source: Operand, result: Operand) -> N
     Writes the kernel of an image of another size, each element of which is the nearest.
     """
     image, size = source.dims[2:], result.dims[2:]
-    scales = _scales(node)
-    places = [nearest_places(*side) for side in zip(image, size, scales, strict=True)]
-    steps = [
-        np.float32(1 / scale) if scale else np.float32(n) / np.float32(m)
-        for n, m, scale in zip(image, size, scales, strict=True)
-    ]
-    wide = size[1] // image[1]
-    repeats = wide > 0 and np.array_equal(places[1], np.arange(size[1]) // wide)
+    rows, columns = zip(image, size, _scales(node), strict=True)
+    repeats = _repeats(*columns)
     with body.loops("i", (prod(source.dims[:2]), size[0])) as (plane, y):
-        body.add(f"row = {_nearest(y, steps[0], image[0])}")
+        body.add(f"row = {_nearest(y, *rows)}")
         begin = sum_of((plane, prod(image)), ("row", image[1]))
         target = sum_of((plane, prod(size)), (y, size[1]))
-        if repeats:
-            for i, count in body.pieces(image[1]):
-                body.add(f"x = {body.load('source', sum_of((begin, 1), (i, 1)), count)}")
-                for k in range(wide):
-                    place = sum_of((target, 1), (i, wide), ("1", k))
-                    if wide == 1:
-                        body.store("target", place, count, "x")
-                    else:
-                        body.add(f"store_spaced(target, {place}, {wide}, {count}, x)")
+        if repeats == 0:
+            with body.loop("x", size[1]) as x:
+                body.add(f"column = {_nearest(x, *columns)}")
+                value = f"load_scalar(source, {sum_of((begin, 1), ('column', 1))})"
+                body.add(f"store_scalar(target, {sum_of((target, 1), (x, 1))}, {value})")
             return
-        with body.block(f"for x in range({size[1]}):"):
-            body.add(f"column = {_nearest('x', steps[1], image[1])}")
-            value = f"load_scalar(source, {sum_of((begin, 1), ('column', 1))})"
-            body.add(f"store_scalar(target, {sum_of((target, 1), ('x', 1))}, {value})")
+        for i, count in body.pieces(image[1]):
+            body.add(f"x = {body.load('source', sum_of((begin, 1), (i, 1)), count)}")
+            for k in range(repeats):
+                place = sum_of((target, 1), (i, repeats), ("1", k))
+                if repeats == 1:
+                    body.store("target", place, count, "x")
+                else:
+                    body.add(f"store_spaced(target, {place}, {repeats}, {count}, x)")
 
 
-def _nearest(place: str, step: np.float32, size: int) -> str:
+def _repeats(size: int, count: int, scale: float) -> int:
+    """
+    How often each element of one side stands in the result, if all do equally often and once at least; else 0.
+    """
+    times = count // size
+    same = times > 0 and np.array_equal(nearest_places(size, count, scale), np.arange(count) // times)
+    return times if same and count % size == 0 else 0
+
+
+def _nearest(place: str, size: int, count: int, scale: float) -> str:
     """
     The nearest element of one side, computed in float32 as PyTorch does.
     """
+    times = _repeats(size, count, scale)
+    if times:
+        return place if times == 1 else f"{place} // {times}"
+    step = np.float32(1 / scale) if scale else np.float32(size) / np.float32(count)
     return f"min(int(np.float32({place}) * np.float32({float(step)!r})), {size - 1})"
 
 
@@ -221,6 +228,9 @@ def _between_elements(body: Body, name: str, place: str, size: int, count: int, 
     """
     Writes the elements before and after a place, `name` and `next_name`, and how far it is between: `name_part`.
     """
+    if size == count:
+        body.add(f"{name} = next_{name} = {place}", f"{name}_part = 0.0")
+        return
     if corners:
         where = f"{place} * {(size - 1) / (count - 1) if count > 1 else 0.0!r}"
     else:

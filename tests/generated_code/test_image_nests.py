@@ -70,6 +70,8 @@ def sizes() -> Iterator[Case]:
         ((1, 2, 5, 5), (8, 7), (1.7, 1.5)),
         ((1, 2, 5, 6), (5, 6), (0.0, 0.0)),
         ((1, 2, 1, 1), (3, 4), (0.0, 0.0)),
+        ((1, 2, 5, 6), (5, 12), (1.1, 2.05)),
+        ((1, 2, 6, 5), (12, 5), (2.05, 1.1)),
     ):
         yield Case("upsample_nearest", [(FLOAT, dims)], {"size": size, "scales": scales}, exact=True)
         for corners in (False, True):

@@ -55,6 +55,9 @@ def rearranging() -> Iterator[Case]:
     yield exact("gather", [normal(4, 3), (INTEGER, (2, 3))], axis=0)
 
 
+PAIRED = ("power", "modulo", "floor_over")
+SPECIAL = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -7.25, np.inf, -np.inf, np.nan)
+PAIRS = tuple((x, y) for x in SPECIAL for y in SPECIAL)
 SHAPES = [
     ((33,), (33,)),
     ((2, 3, 20), (2, 1, 20)),
@@ -94,6 +97,10 @@ def elements() -> Iterator[Case]:
     yield Case("power", [(FLOAT, (40,)), RNG.integers(-3, 4, 40).astype(np.float32)])
     yield Case("power", [(INTEGER, (9,)), np.arange(9) % 5], exact=True)
     yield Case("power", [(INTEGER, (40,)), (INTEGER, (40,))], low=-5, high=5, exact=True)
+    for exponent in (-1, 2, 3):
+        yield Case("power", [(INTEGER, (17,)), np.asarray(exponent)], exact=True)
+    for op in PAIRED:
+        yield Case(op, [(FLOAT, (len(PAIRS),)), (FLOAT, (len(PAIRS),))], exact=op != "power")
     for exponent in (-2.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0):
         yield Case("power", [(FLOAT, (17,)), np.asarray(np.float32(exponent))], low=0.01)
     for op in ("equal", "unequal", "less", "less_equal", "greater", "greater_equal"):
@@ -157,9 +164,19 @@ def test_what_is_not_finite(found):
     inputs = [random_inputs(case, rng, 2) for case in CASES]
     for case, arrays in zip(CASES, inputs, strict=True):
         if case.op in ("power", "modulo", "floor_over", "cast", "sin", "cos"):
-            continue  # power and the divisions: tests of their own; no number of another dtype is NaN
+            continue  # see below; no number of another dtype is NaN, and no sine is known of infinity
         for array in arrays:
             if array.dtype.kind == "f":
                 special = rng.choice([np.nan, np.inf, -np.inf, 0, -0.0], array.shape)
                 array[...] = np.where(rng.random(array.shape) < 0.3, special, array)
+    check_all(found, inputs)
+
+
+def test_powers_and_remainders_of_special_values(found):
+    rng = np.random.default_rng(3)
+    inputs = [random_inputs(case, rng, 1) for case in CASES]
+    for case, arrays in zip(CASES, inputs, strict=True):
+        if case.op in PAIRED and arrays[0].shape == (1, len(PAIRS)):
+            for array, side in zip(arrays, np.array(PAIRS, np.float32).T, strict=True):
+                array[0] = side
     check_all(found, inputs)
