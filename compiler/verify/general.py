@@ -1,5 +1,5 @@
 """
-Compares a predictor of a general model with its source: the PyTorch program where it is there, else the reference.
+Compares a predictor of a general model with its source: the program itself where it is there, else the reference.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -144,7 +144,7 @@ def _expected(model: Model, inputs: list[Array], ask: Ask | None) -> list[Array]
         if _error(own, theirs).max(initial=0) > 1:
             raise VerificationError(
                 model.origin.file,
-                f"output {quote(name)}: PyTorch gives {_shown(theirs)}, the operations as policyc understands "
+                f"output {quote(name)}: the source gives {_shown(theirs)}, the operations as policyc understands "
                 f"them give {_shown(own)}: this is a fault of policyc, or observations of a batch depend on each other",
             )
     return right
