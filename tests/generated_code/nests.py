@@ -98,7 +98,8 @@ def model_of(cases: Sequence[Case]) -> Model:
     A model with one node for each case, named by its number.
     """
     graph = GraphBuilder()
-    inputs, results = [], []
+    inputs: list[str] = []
+    results: list[str] = []
     for number, case in enumerate(cases):
         names = []
         for position, given in enumerate(case.inputs):

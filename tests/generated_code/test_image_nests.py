@@ -52,11 +52,17 @@ def pools() -> Iterator[Case]:
     for dims in ((1, 2, 7, 9), (2, 3, 12, 70)):
         for kernel, stride, padding in (((2, 2), (2, 2), (0, 0)), ((3, 3), (2, 2), (1, 1)), ((5, 6), (1, 3), (2, 3))):
             for ceil in (False, True):
-                shared = {"kernel": kernel, "stride": stride, "padding": padding, "ceil": ceil}
+                shared: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "ceil": ceil}
                 yield Case("max_pool", [(FLOAT, dims)], shared, exact=True)
                 yield Case("avg_pool", [(FLOAT, dims)], {**shared, "count_padding": True})
                 yield Case("avg_pool", [(FLOAT, dims)], {**shared, "count_padding": False})
-        dilated = {"kernel": (2, 3), "stride": (1, 2), "padding": (1, 1), "dilation": (3, 2), "ceil": True}
+        dilated: dict[str, Any] = {
+            "kernel": (2, 3),
+            "stride": (1, 2),
+            "padding": (1, 1),
+            "dilation": (3, 2),
+            "ceil": True,
+        }
         yield Case("max_pool", [(FLOAT, dims)], dilated, exact=True)
     for dims, size in (((1, 3, 7, 7), (1, 1)), ((2, 3, 8, 6), (4, 2)), ((1, 2, 7, 10), (3, 4)), ((1, 2, 2, 3), (5, 5))):
         yield Case("adaptive_avg_pool", [(FLOAT, dims)], {"size": size})
