@@ -140,8 +140,8 @@ def _tensor_findings(tensor: TensorProto, what: str) -> Iterator[str]:
             "save it with onnx.save(onnx.load(path), path, save_as_external_data=False)"
         )
     elif tensor.data_type not in (*FLOATS, *INTEGERS, TensorProto.BOOL):
-        name = TensorProto.DataType.Name(tensor.data_type) if 0 <= tensor.data_type <= 30 else str(tensor.data_type)
-        yield f"{what} holds {name}, which is not compiled"
+        names = {number: name for name, number in TensorProto.DataType.items()}
+        yield f"{what} holds {names.get(tensor.data_type, tensor.data_type)}, which is not compiled"
     elif any(size < 0 for size in tensor.dims) or _product(tensor.dims) > MOST_ELEMENTS:
         yield f"{what} has the dims {quote(tuple(tensor.dims))}; at most {MOST_ELEMENTS:,} elements are read"
 

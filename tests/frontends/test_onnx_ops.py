@@ -1,0 +1,159 @@
+"""
+Single ops with a dynamic batch and weights in the file, as exporters write them, compared with onnxruntime.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from compiler.errors import UnsupportedError
+from compiler.frontends.onnx_file import read_onnx
+from compiler.options import BuildOptions
+from tests.frontends.onnx_files import compare, one_node, with_output_shapes
+
+RANDOM = np.random.default_rng(0)
+
+
+def weights(*dims):
+    return RANDOM.standard_normal(dims, dtype=np.float32)
+
+
+def whole(*values):
+    return np.array(values, np.int64)
+
+
+def resize(mode, coordinates, scales, nearest="floor", **has):
+    given = {"roi": None, "scales": np.array(scales, np.float32)}
+    others = {"coordinate_transformation_mode": coordinates, "nearest_mode": nearest, **has}
+    return "Resize", given, [None, 3, 5, 7], {"mode": mode, **others}
+
+
+CASES = {
+    "gemm": ("Gemm", {"w": weights(4, 3), "b": weights(3)}, [None, 4], {"alpha": 0.5, "beta": 2.0}),
+    "gemm_turned": ("Gemm", {"w": weights(3, 4), "b": weights(1, 3)}, [None, 4], {"transB": 1}),
+    "gemm_number": ("Gemm", {"w": weights(3, 4), "b": weights(1)}, [None, 4], {"transB": 1}),
+    "matmul": ("MatMul", {"w": weights(4, 3)}, [None, 5, 4], {}),
+    "matmul_vector": ("MatMul", {"w": weights(4)}, [None, 5, 4], {}),
+    "matmul_many": ("MatMul", {"w": weights(2, 4, 3)}, [None, 2, 5, 4], {}),
+    "conv_same": ("Conv", {"w": weights(6, 2, 4, 3), "b": weights(6)}, [None, 4, 7, 9],
+                  {"auto_pad": "SAME_UPPER", "group": 2, "strides": [2, 1]}),
+    "conv_uneven": ("Conv", {"w": weights(3, 2, 3, 3)}, [None, 2, 7, 9], {"pads": [0, 1, 2, 0]}),
+    "conv_line": ("Conv", {"w": weights(3, 2, 3)}, [None, 2, 9], {"pads": [1, 1], "dilations": [2]}),
+    "transposed": ("ConvTranspose", {"w": weights(2, 3, 3, 3), "b": weights(3)}, [None, 2, 4, 5],
+                   {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}),
+    "transposed_uneven": ("ConvTranspose", {"w": weights(2, 3, 3, 3), "b": weights(3)}, [None, 2, 4, 5],
+                          {"strides": [2, 2], "pads": [0, 1, 2, 0]}),
+    "transposed_line": ("ConvTranspose", {"w": weights(4, 3, 4)}, [None, 4, 6], {"strides": [2], "group": 2}),
+    "max_pool": ("MaxPool", {}, [None, 2, 7, 8], {"kernel_shape": [3, 2], "strides": [2, 2], "ceil_mode": 1}),
+    "max_pool_uneven": ("MaxPool", {}, [None, 2, 7, 8], {"kernel_shape": [3, 3], "pads": [0, 1, 2, 0]}),
+    "average": ("AveragePool", {}, [None, 2, 7, 8], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}),
+    "average_uneven": ("AveragePool", {}, [None, 2, 7, 8], {"kernel_shape": [3, 3], "pads": [0, 1, 2, 0]}),
+    "average_counted": ("AveragePool", {}, [None, 2, 9], {"kernel_shape": [3], "pads": [1, 1], "count_include_pad": 1}),
+    "batch_norm": ("BatchNormalization", {"a": weights(3), "b": weights(3), "c": weights(3), "d": weights(3) ** 2},
+                   [None, 3, 5], {"epsilon": 1e-3}),
+    "layer_norm": ("LayerNormalization", {"a": weights(3, 5), "b": weights(3, 5)}, [None, 4, 3, 5], {"axis": -2}),
+    "instance_norm": ("InstanceNormalization", {"a": weights(3), "b": weights(3)}, [None, 3, 5, 5], {}),
+    "prelu": ("PRelu", {"a": weights(3, 1, 1)}, [None, 3, 5, 5], {}),
+    "clip_low": ("Clip", {"low": np.float32(-0.5)}, [None, 6], {}),
+    "clip_high": ("Clip", {"low": None, "high": np.float32(0.5)}, [None, 6], {}),
+    "pad": ("Pad", {"p": whole(0, 1, 0, 0, -1, 2), "v": np.float32(3)}, [None, 4, 5], {}),
+    "pad_reflect": ("Pad", {"p": whole(0, 0, 2, 0, 0, 3)}, [None, 4, 5], {"mode": "reflect"}),
+    "slice_back": ("Slice", {"a": whole(-1, 1), "b": whole(-9, 9), "c": whole(1, 2), "d": whole(-2, 2)},
+                   [None, 6, 5], {}),
+    "gather_some": ("Gather", {"i": whole(3, -1, 0, 0)}, [None, 5], {"axis": 1}),
+    "gather_even": ("Gather", {"i": whole(0, 2, 4)}, [None, 5], {"axis": 1}),
+    "gather_one": ("Gather", {"i": np.int64(-2)}, [None, 5, 3], {"axis": 1}),
+    "tile": ("Tile", {"r": whole(1, 2, 3)}, [None, 2, 3], {}),
+    "expand": ("Expand", {"s": whole(2, 1, 4, 3)}, [None, 1, 3], {}),
+    "cumsum": ("CumSum", {"a": np.int64(1)}, [None, 5], {"exclusive": 1, "reverse": 1}),
+    "log_sum_exp": ("ReduceLogSumExp", {"a": whole(1, -1)}, [None, 5, 3, 2], {"keepdims": 0}),
+    "argmax_last": ("ArgMax", {}, [None, 5], {"axis": 1, "select_last_index": 1}),
+    "trilu": ("Trilu", {"k": np.int64(1)}, [None, 4, 5], {"upper": 0}),
+    "resize_pytorch": resize("nearest", "asymmetric", [1, 1, 2, 2]),
+    "resize_odd": resize("nearest", "asymmetric", [1, 1, 1.7, 0.6]),
+    "resize_half": resize("nearest", "half_pixel", [1, 1, 2.5, 3], nearest="round_prefer_floor"),
+    "resize_rounded": resize("nearest", "asymmetric", [1, 1, 0.6, 1]),
+    "resize_linear": resize("linear", "half_pixel", [1, 1, 2, 3]),
+    "resize_corners": resize("linear", "align_corners", [1, 1, 2, 3]),
+    "resize_linear_down": resize("linear", "pytorch_half_pixel", [1, 1, 0.6, 0.5]),
+    "resize_cubic": resize("cubic", "half_pixel", [1, 1, 2, 3]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_ops_give_what_onnxruntime_gives(name):
+    op, constants, shape, has = CASES[name]
+    if name == "expand":
+        with pytest.raises(UnsupportedError, match="first dimension"):
+            compare(one_node(op, constants, shape, **has).SerializeToString(), [np.zeros((1, *shape[1:]), np.float32)])
+        return
+    model = one_node(op, constants, shape, **has)
+    if op == "ArgMax":
+        model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    compare(model.SerializeToString(), [np.zeros((1, *shape[1:]), np.float32)])
+
+
+def recurrent(op, gates, **has):
+    """
+    A layer of five steps of three features, both directions, with the batch moved to where ONNX wants it.
+    """
+    constants = {"w": weights(2, gates * 4, 3), "r": weights(2, gates * 4, 4), "b": weights(2, gates * 8)}
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        helper.make_node(op, ["t", *constants], ["y", "h"], hidden_size=4, direction="bidirectional", **has),
+        helper.make_node("Transpose", ["y"], ["steps"], perm=[2, 0, 1, 3]),
+        helper.make_node("Transpose", ["h"], ["last"], perm=[1, 0, 2]),
+    ]
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 5, 3])]
+    made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("steps", "last")]
+    held = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "graph", given, made, held)
+    return with_output_shapes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+
+
+@pytest.mark.parametrize(
+    ("op", "gates", "has"),
+    [
+        ("LSTM", 4, {}),
+        ("GRU", 3, {"linear_before_reset": 1}),
+        ("RNN", 1, {}),
+        ("RNN", 1, {"activations": ["Relu", "Tanh"]}),
+    ],
+)
+def test_recurrent_layers_of_two_directions(op, gates, has):
+    compare(recurrent(op, gates, **has).SerializeToString(), [np.zeros((1, 5, 3), np.float32)])
+
+
+@pytest.mark.parametrize(
+    ("op", "gates", "has", "text"),
+    [
+        ("GRU", 3, {}, "linear_before_reset=1"),
+        ("LSTM", 4, {"clip": 1.0}, "without clip"),
+        ("LSTM", 4, {"input_forget": 1}, "without input_forget"),
+        ("RNN", 1, {"activations": ["Sigmoid", "Tanh"]}, "activations Tanh and Relu"),
+        ("LSTM", 4, {"activations": ["HardSigmoid", "Tanh", "Tanh"] * 2}, "is compiled with the activations"),
+    ],
+)
+def test_recurrent_layers_that_no_row_computes(op, gates, has, text):
+    data = recurrent(op, gates, **has).SerializeToString()
+    with pytest.raises(UnsupportedError, match=text):
+        read_onnx(memoryview(data), Path("x.onnx"), BuildOptions())
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(("shape", "fused"), [((3,), True), ((1, 1, 3), False), ((1,), False)])
+def test_a_bias_that_is_added_joins_its_layer(shape, fused, swapped):
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["p"]),
+        helper.make_node("Add", ["b", "p"] if swapped else ["p", "b"], ["s"]),
+        helper.make_node("Relu", ["s"], ["y"]),
+    ]
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 5, 4])]
+    made = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    held = [numpy_helper.from_array(weights(4, 3), "w"), numpy_helper.from_array(weights(*shape), "b")]
+    graph = helper.make_graph(nodes, "graph", given, made, held)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = compare(with_output_shapes(proto).SerializeToString(), [np.zeros((1, 5, 4), np.float32)])
+    assert ("plus" not in {node.op for node in model.nodes}) == fused
