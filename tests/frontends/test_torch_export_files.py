@@ -2,12 +2,14 @@
 Files of PyTorch: .pt2 programs, state dicts with the code of their module, and what is refused in them.
 """
 
+import contextlib
 import io
 import json
 import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from torch import nn
 import tests.frontends.test_torch_export as comparison
 from compiler import frontends
 from compiler.check import check
-from compiler.errors import BuildError, CheckpointError, UnsupportedError
+from compiler.errors import BuildError, CheckpointError, PolicycError, UnsupportedError
 from compiler.frontends.torch_export import from_module
 from compiler.frontends.torch_export.modules import exported
 from compiler.frontends.torch_export.quiet import quietly
@@ -27,7 +29,7 @@ from compiler.options import BuildOptions
 from compiler.readers.safetensors import read_safetensors
 from tests.frontends.torch_modules import ARCHITECTURES
 
-Edit = Callable[[dict[str, Any]], None]
+Edit = Callable[[dict[str, Any]], Any]
 FACTORY = """
 import torch
 from torch import nn
@@ -313,3 +315,33 @@ def test_a_constant_larger_than_memory_is_never_made(tmp_path):
         torch.export.save(program, tmp_path / "large.pt2")
     with pytest.raises(UnsupportedError, match="makes a constant"):
         frontends.read(tmp_path / "large.pt2", BuildOptions())
+
+
+def _mutated(program: dict[str, Any], random: Random) -> None:
+    """
+    Something else in one place of a description.
+    """
+    places: list[tuple[Any, Any]] = []
+    waiting: list[Any] = [program]
+    while waiting:
+        found = waiting.pop()
+        items = list(found.items() if isinstance(found, dict) else enumerate(found))
+        places += [(found, key) for key, _ in items]
+        waiting += [value for _, value in items if isinstance(value, dict | list)]
+    holder, key = random.choice(places)
+    value = holder[key]
+    others: list[Any] = [None, [], {}, 0, -1, 1 << 40, "", "x", True, 1.5]
+    holder[key] = random.choice([other for other in others if type(other) is type(value)] or others)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_description_that_contradicts_itself_is_refused_or_compiled(tmp_path, seed):
+    random = Random(seed)
+
+    def edit(program: dict[str, Any]) -> None:
+        for _ in range(3):
+            _mutated(program, random)
+
+    path = changed(saved(tmp_path, "dueling"), edit)
+    with contextlib.suppress(PolicycError):
+        check(frontends.read(path, BuildOptions()), "module")

@@ -34,11 +34,18 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
         CheckpointError: the file is damaged.
         UnsupportedError: it holds what can't be compiled, or what only a trusted file may.
     """
+    where = str(path)
     program, version = load(data, path, trust=options.trust)
     versions = (("torch", version),) if PLAIN_VERSION.fullmatch(version) else ()
     origin = Origin(path.name, hashlib.sha256(data).hexdigest(), FORMAT, versions)
-    model = translate(program, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
-    return model, asking(program, str(path), [state.name for state in model.states])
+    try:
+        model = translate(program, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
+        return model, asking(program, where, [state.name for state in model.states])
+    except PolicycError:
+        raise
+    except Exception as error:  # a program that torch loads, and then can't work with
+        found = f"{type(error).__name__}: {quote(str(error), 300)}"
+        raise CheckpointError(where, f"contradicts itself: torch {torch.__version__} can't use it: {found}") from error
 
 
 def load(data: memoryview, path: Path, *, trust: bool) -> tuple[ExportedProgram, str]:
