@@ -58,7 +58,7 @@ def read_inputs(graph: GraphProto, where: str) -> Inputs:
         sizes = value.type.tensor_type.shape.dim
         known = [size.HasField("dim_value") and size.dim_value > 0 for size in sizes]
         for axis, (size, fixed) in enumerate(zip(sizes, known, strict=True)):
-            if size.HasField("dim_value") and size.dim_value <= 0:
+            if size.HasField("dim_value") and (size.dim_value == 0 or (axis and size.dim_value < 0)):
                 findings.append(f"{what}: dimension {axis} is {size.dim_value}")
             elif axis and not fixed:
                 text = "only the first dimension, the batch, may be: export the model with fixed sizes elsewhere"

@@ -5,6 +5,7 @@ Every ONNX op that is translated, with the function that does it.
 from compiler.frontends.onnx_file import (
     translate_activations,
     translate_attention,
+    translate_einsum,
     translate_elementwise,
     translate_images,
     translate_layers,
@@ -24,6 +25,7 @@ FAMILIES = (
     translate_reductions,
     translate_layers,
     translate_attention,
+    translate_einsum,
     translate_images,
     translate_resizing,
     translate_sequences,
