@@ -122,7 +122,7 @@ def onnxruntime(work: Work) -> Contestant:
     """
     ONNX Runtime on the bare network.
     """
-    run = _session(work.onnx, work.threads)
+    run = session(work.onnx, work.threads)
     feeds = [{"x": batch} for batch in work.batches]
     if work.single and work.network.low is None:
         return Contestant(ONNX_RUNTIME, lambda feed: int(run(None, feed)[0][0]), feeds)
@@ -137,7 +137,7 @@ def masked_onnxruntime(network: Network, questions: Sequence[tuple[NDArray[Any],
         network: what to compute.
         questions: single observations, each with its mask.
     """
-    run = _session(onnx_model(network, questions[0][0].shape), 1)
+    run = session(onnx_model(network, questions[0][0].shape), 1)
     feeds = [{"x": observation[np.newaxis], "mask": mask[np.newaxis]} for observation, mask in questions]
     return Contestant(ONNX_RUNTIME, lambda feed: int(run(None, feed)[0][0]), feeds)
 
@@ -150,7 +150,7 @@ def recurrent_onnxruntime(recurrent: Recurrent, observations: Sequence[NDArray[A
         recurrent: what to compute.
         observations: single ones, in the order of an episode.
     """
-    run = _session(recurrent_onnx_model(recurrent), 1)
+    run = session(recurrent_onnx_model(recurrent), 1)
     hidden = cell = np.zeros((1, 1, recurrent.units), np.float32)
 
     def call(observation: NDArray[np.float32]) -> Any:
@@ -161,7 +161,7 @@ def recurrent_onnxruntime(recurrent: Recurrent, observations: Sequence[NDArray[A
     return Contestant(ONNX_RUNTIME, call, [observation[np.newaxis, np.newaxis] for observation in observations])
 
 
-def _session(file: bytes, threads: int) -> Callable[..., Any]:
+def session(file: bytes, threads: int) -> Callable[..., Any]:
     """
     What runs an ONNX file.
     """

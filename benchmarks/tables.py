@@ -13,6 +13,7 @@ from benchmarks.kinds import masked, recurrent
 from benchmarks.launch import launch
 from benchmarks.native import in_c, native
 from benchmarks.peers import Work
+from benchmarks.programs import programs
 from benchmarks.report import Printed, Table, measured
 from benchmarks.sizes import sizes
 from benchmarks.startup import build_time, import_time
@@ -139,5 +140,6 @@ TABLES: dict[str, Callable[[Bench, Effort], Sequence[Printed]]] = {
     "launch": launch,
     "sizes": sizes,
     "wasm": wasm,
+    "programs": programs,
 }
 """By the names that `--only` takes, in the order in which they are printed."""

@@ -1,0 +1,126 @@
+"""
+PyTorch models that are no policies, one observation at a time, beside all that else runs them.
+"""
+
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import compiler
+from benchmarks.contest import QUICK, Contestant, Effort, Missing
+from benchmarks.peers import checked, entered, session
+from benchmarks.report import Table, measured
+from benchmarks.subjects import Bench, threads
+
+OBSERVATIONS = 4
+
+
+def programs(bench: Bench, effort: Effort) -> list[Table]:
+    """
+    A table for each model; a quick run leaves the large ones out.
+    """
+    from benchmarks.modules import PROGRAMS
+
+    chosen = {key: program for key, program in PROGRAMS.items() if not (program.large and effort == QUICK)}
+    return [_table(bench, effort, key, program) for key, program in chosen.items()]
+
+
+def _table(bench: Bench, effort: Effort, key: str, program: Any) -> Table:
+    import torch
+
+    from benchmarks.modules import made, observations
+
+    torch.set_num_threads(1)
+    module, tensors = made(program), observations(program, OBSERVATIONS)
+    with torch.inference_mode():
+        expected = [module(tensor[None]).numpy() for tensor in tensors]
+    build = compiler.build(module, example_inputs=(tensors[:1],), out=bench.folder / "programs", name=key)
+    predict = build.load().predict
+    batches = [tensor[None] for tensor in tensors]
+    peers: dict[str, Callable[[], Contestant]] = {
+        "torch eager": lambda: _torch("torch eager", module, batches),
+        "TorchScript frozen": lambda: _torch("TorchScript frozen", _scripted(module, batches[0]), batches),
+        "torch.compile, freezing": lambda: _torch("torch.compile, freezing", _compiled(module), batches),
+        "ONNX Runtime": lambda: _onnxruntime(_onnx(module, batches[0]), batches),
+        "OpenVINO": lambda: _openvino(_onnx(module, batches[0]), batches),
+    }
+    entrants: list[Contestant | Missing] = [
+        checked(Contestant("policyc predict", predict, [tensor.numpy() for tensor in tensors]), expected)
+    ]
+    entrants += [entered(name, prepare, expected) for name, prepare in peers.items()]
+    with threads(1):
+        return measured(
+            f"program-{key}", f"{program.title}, one observation, one thread", entrants, effort, program.reach
+        )
+
+
+def _torch(name: str, module: Any, batches: list[Any]) -> Contestant:
+    import torch
+
+    inference = torch.inference_mode
+
+    def call(batch: Any) -> NDArray[Any]:
+        with inference():
+            found: NDArray[Any] = module(batch).numpy()
+            return found
+
+    return Contestant(name, call, batches)
+
+
+def _scripted(module: Any, example: Any) -> Any:
+    import torch
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # deprecated, but here
+        traced = torch.jit.trace(module, example)
+        return torch.jit.optimize_for_inference(torch.jit.freeze(traced))
+
+
+def _compiled(module: Any) -> Any:
+    import torch
+    from torch._inductor import config
+
+    config.freezing = True
+    return torch.compile(module)
+
+
+def _onnx(module: Any, example: Any) -> bytes:
+    """
+    The module as a file.
+    """
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter about itself
+        program = torch.onnx.export(module, (example,), dynamo=True, verbose=False)
+    file = io.BytesIO()
+    program.save(file)
+    return file.getvalue()
+
+
+def _onnxruntime(file: bytes, batches: list[Any]) -> Contestant:
+    run, name = session(file, 1), _input(file)
+    return Contestant("ONNX Runtime", lambda feed: run(None, feed)[0], [{name: batch.numpy()} for batch in batches])
+
+
+def _openvino(file: bytes, batches: list[Any]) -> Contestant:
+    import openvino
+
+    core = openvino.Core()
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(core.read_model(file), "CPU", settings).create_infer_request()
+    return Contestant(
+        "OpenVINO",
+        lambda batch: np.array(request.infer([batch], share_inputs=True, share_outputs=True)[0]),
+        [batch.numpy() for batch in batches],
+    )
+
+
+def _input(file: bytes) -> str:
+    import onnx
+
+    return str(onnx.load_from_string(file).graph.input[0].name)

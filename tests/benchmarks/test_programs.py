@@ -1,0 +1,22 @@
+"""
+The table of PyTorch models: everybody gives what the module gives.
+"""
+
+import pytest
+
+from benchmarks import programs
+from benchmarks.contest import QUICK
+from benchmarks.modules import PROGRAMS
+from benchmarks.report import Row
+from benchmarks.subjects import Bench
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["logistic", "sentiment"])
+def test_everybody_agrees(key, tmp_path, monkeypatch):
+    monkeypatch.setattr(programs, "_compiled", lambda module: module)  # compiling takes a minute, and g++
+    table = programs._table(Bench(tmp_path), QUICK, key, PROGRAMS[key])
+    rows = [row for row in table.rows if isinstance(row, Row)]
+    assert [row.who for row in rows][:2] == ["policyc predict", "torch eager"]
+    assert {"ONNX Runtime", "OpenVINO", "TorchScript frozen"} <= {row.who for row in rows}
+    assert not any("DISAGREES" in row.note or "failed" in row.note for row in rows), rows
