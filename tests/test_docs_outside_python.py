@@ -14,7 +14,7 @@ import pytest
 from tests.test_docs import ROOT, Block, sections, unnumbered
 
 PAGE = ROOT / "docs" / "outside-python.md"
-EXAMPLES = sections(PAGE.read_text(encoding="utf-8"))
+EXAMPLES = sections(PAGE)
 FILE = re.compile(r"^(?:# |// |/\* )([\w.]+)(?: \*/)?$", re.MULTILINE)
 """The first line of a file says what it is called."""
 TOOLS = {"A library for C": ("cc",), "WebAssembly": ("node",), "Other processors": ("qemu-aarch64-static",)}

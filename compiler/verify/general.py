@@ -222,7 +222,7 @@ def _check_refusals(model: Model, predictor: GeneralPredictor, options: BuildOpt
     for number, array in enumerate(inputs):
         if array.dtype != np.float32 or options.nonfinite != "raise" or not array.size:
             continue
-        broken = array.copy()
+        broken = np.array(array)  # of a single number NumPy makes no array by itself
         broken.reshape(-1)[-1] = np.nan
         try:
             predictor.predict(*inputs[:number], broken, *inputs[number + 1 :])

@@ -214,3 +214,16 @@ def test_a_build_is_the_same_every_time(tmp_path):
     )
     assert len(one) == 9
     assert one == other
+
+
+def test_one_number_for_each_observation(tmp_path):
+    graph = GraphBuilder()
+    given = graph.input("x", DType.FLOAT32, (BATCH,))
+    doubled = graph.add("plus", [given, given], "doubled")
+    model = Model("one", tuple(graph.nodes), graph.tensors, ("x",), (Output("y", doubled),), ORIGIN)
+    predictor = loaded(model, tmp_path)
+    np.testing.assert_array_equal(predictor.predict(np.array([1, 2, 3], np.float32)), [2, 4, 6])
+    assert predictor.predict(1.5) == 3
+    assert predictor.predict(np.float32(1.5)).shape == ()
+    with pytest.raises(ValueError, match="NaN"):
+        predictor.predict(np.nan)
