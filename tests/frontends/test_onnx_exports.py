@@ -10,6 +10,7 @@ import torch
 from tests.frontends.onnx_files import compare, exported
 from tests.frontends.test_torch_export import randomised
 from tests.frontends.torch_modules import ARCHITECTURES
+from tests.thorough import chosen
 
 NOT_BY_THE_OLD_WAY = {
     "decoder": "torch's old exporter does not know rms_norm",
@@ -25,7 +26,7 @@ def made(name, tmp_path, *, dynamo, dynamic=True):
     return compare(data, [example.numpy() for example in examples])
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", chosen(ARCHITECTURES, "lenet", "gru", "encoder_pre", "vision", "unet"))
 def test_files_of_the_new_exporter(name, tmp_path):
     model = made(name, tmp_path, dynamo=True)
     assert model.batched

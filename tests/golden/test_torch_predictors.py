@@ -5,12 +5,17 @@ Predictors of PyTorch modules give what the modules give.
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 import compiler
 from tests.frontends.torch_modules import ARCHITECTURES
+from tests.frontends.torch_modules_more import MORE
+from tests.thorough import chosen
 
 pytestmark = pytest.mark.slow
 SIZES = (1, 3, 7)
+MODULES = ARCHITECTURES | MORE
+DIFFERENT = ("resnet", "mobilenet", "lstm_deep", "cells", "encoder_pre", "unet", "text_cnn", "denoiser")
 
 
 def inputs_like(examples, size: int, seed: int):
@@ -31,12 +36,12 @@ def inputs_like(examples, size: int, seed: int):
 
 
 def listed(found):
-    return list(found) if isinstance(found, tuple | list) else [found]
+    return tree_leaves(found)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", chosen(MODULES, *DIFFERENT))
 def test_the_predictor_answers_as_the_module_does(name, tmp_path):
-    module, examples = ARCHITECTURES[name]()
+    module, examples = MODULES[name]()
     module.eval()
     predictor = compiler.build(module, example_inputs=examples, out=tmp_path, name=name).load()
     for seed, size in enumerate(SIZES):
