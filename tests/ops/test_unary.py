@@ -38,7 +38,7 @@ MAGNITUDES = np.concatenate([np.geomspace(1e-300, 1e300, 121), -np.geomspace(1e-
 HALVES = np.arange(-20, 20) / 2
 
 
-@pytest.mark.parametrize("op", FUNCTIONS.keys() - {"not"})
+@pytest.mark.parametrize("op", [name for name in FUNCTIONS if name != "not"])
 def test_floats(op):
     tolerance = 0 if op in EXACT else 1e-14
     for x in (DENSE, specials(2, 4, 2), np.stack([MAGNITUDES, *[np.resize(HALVES, MAGNITUDES.size)] * 2])):
