@@ -198,10 +198,14 @@ def _file(file: str, view: PredictorView | GeneralView, settings: Mapping[str, A
     if file not in NAMING:
         return text
     # The first text says what the second must import.
-    used = _named(re.sub(r"^from [.]\w+ import \([^)]*\)\n", "", text, flags=re.MULTILINE))
+    own = re.sub(r"^from [.]\w+ import \([^)]*\)\n", "", text, flags=re.MULTILINE)
+    used = _named(own)
     # Of the kernels, entry points call none of a layer, whose name may be one of their own variables'.
     kernels = set() if file == KERNELS else _defined(_file(KERNELS, view, settings)) - _defined("\n".join(view.layers))
-    words, known = sorted(used & _words(), key=import_order), sorted(used & kernels, key=import_order)
+    if isinstance(view, GeneralView):  # whose variables may have the name of a word that nothing calls
+        used -= {array.name for array in (*view.taken, *view.left)} - _called(own)
+    words = sorted(used & _words(isinstance(view, GeneralView)), key=import_order)
+    known = sorted(used & kernels, key=import_order)
     return _render(file, replace(view, named=frozenset(used), words=words, kernels_named=known), settings)
 
 
@@ -281,11 +285,13 @@ def _without_prose(text: str) -> str:
 
 
 @cache
-def _words() -> set[str]:
+def _words(general: bool) -> set[str]:
     """
-    What simd.py offers to kernels.
+    What simd.py offers to kernels; to those of general models some words more.
     """
-    text = resource("templates").joinpath("predictor", "simd.py.jinja").read_text("utf-8")
+    files = [("predictor", "simd.py"), *([("general", "words.py")] if general else [])]
+    templates = resource("templates")
+    text = "\n".join(templates.joinpath(folder, f"{file}.jinja").read_text("utf-8") for folder, file in files)
     return set(re.findall(r"^(?:def )?([A-Za-z]\w*)(?:\(| = |: TypeAlias)", text, re.MULTILINE))
 
 
@@ -298,7 +304,7 @@ def _reserved_in_general() -> set[str]:
     texts = [templates.joinpath(f"{file}.jinja").read_text("utf-8") for file in (KERNELS, "entries.py")]
     defined = re.findall(r"^(?:def )?(\w+)", "\n".join(texts), re.MULTILINE)
     several = {f"{verb}{kind}" for verb in ("stage", "give") for kind in KINDS.values()}
-    return _reserved() | {*defined, *several, *TAKEN}
+    return _reserved() | _words(general=True) | {*defined, *several, *TAKEN}
 
 
 @cache
@@ -312,4 +318,6 @@ def _reserved() -> set[str]:
     defined = re.findall(r"^def (\w+)", "\n".join(texts), re.MULTILINE)
     staging = {f"{verb}{kind}" for verb in ("finite", "stage", "transpose") for kind in KINDS.values()}
     variables = {"inputs", "weights", "work", "image", "lane"}  # where kernels are called
-    return _words() | function_names() | staging | {*defined, *variables, "np", "entry", "inline", "kernel"}
+    return (
+        _words(general=False) | function_names() | staging | {*defined, *variables, "np", "entry", "inline", "kernel"}
+    )

@@ -16,8 +16,10 @@ from compiler.modelfile import EncodedModel
 from compiler.ops import OPS
 from compiler.options import BuildOptions
 
-TAKEN = ("inputs", "weights", "work", "rows", "row", "results", "room", "blob", "first", "last", "arrays")
-"""Variables where inputs have names."""
+VARIABLES = ("inputs", "weights", "work", "rows", "row", "results", "room", "blob", "first", "last", "arrays")
+CALLED = ("address", "advance", "align", "floats", "pointer", "skip", "workspace")
+TAKEN = (*VARIABLES, *CALLED)
+"""What has a meaning where inputs and outputs are variables."""
 STACK = 16384
 """float32 words of workspace that the entry point for one observation takes from the stack."""
 LONG = 100_000
@@ -266,7 +268,12 @@ class GeneralView:
 
 
 def general_view(
-    model: Model, encoded: EncodedModel, digest: str, options: BuildOptions, name: str, functions: dict[str, str]
+    model: Model,
+    encoded: EncodedModel,
+    digest: str,
+    options: BuildOptions,
+    name: str,
+    functions: dict[str, str],
 ) -> GeneralView:
     """
     Everything about a general predictor but the texts of its kernels.
@@ -284,8 +291,8 @@ def general_view(
     """
     plan = plan_workspace(model)
     tensors = [model.tensors[key] for key in model.inputs]
-    names, keys, memory_names = names_of(model)
-    inputs = [_array(model, plan, encoded, t, key, t.name) for t, key in zip(tensors, names, strict=True)]
+    given, keys, memory_names = names_of(model)
+    inputs = [_array(model, plan, encoded, t, key, t.name) for t, key in zip(tensors, given, strict=True)]
     results = [model.tensors[output.tensor] for output in model.outputs]
     labels = [output.name for output in model.outputs]
     outputs = [_array(model, plan, encoded, *one) for one in zip(results, keys, labels, strict=True)]

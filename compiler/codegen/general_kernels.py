@@ -16,7 +16,7 @@ from compiler.codegen.element_kernels import BINARY, UNARY, cast_expression, wri
 from compiler.codegen.naming import comment
 from compiler.codegen.product_kernels import write_linear, write_matmul
 from compiler.codegen.reduction_kernels import FOLDS, write_place_of_extreme, write_reduction, write_running_sum
-from compiler.codegen.sequence_kernels import write_sequence
+from compiler.codegen.sequence_kernels import write_lstm_steps, write_sequence
 from compiler.errors import BuildError, quote
 from compiler.ir import Model, Node
 
@@ -86,6 +86,7 @@ INPUTS = {
     "rms_norm": ("source", "weight"),
     "attention": ("queries", "keys", "values", "mask"),
     "lstm": ("source", "state", "cell", "weight", "recurrent", "bias"),
+    "lstm_steps": ("source", "state", "cell", "weight"),
     "gru": ("source", "state", "weight", "recurrent", "bias", "recurrent_bias"),
     "rnn": ("source", "state", "weight", "recurrent", "bias"),
     "conv": ("source", "weight", "bias"),
@@ -123,6 +124,7 @@ WRITERS: Mapping[str, Writer] = {
     "linear_over": lambda body, node, inputs, results: write_linear(body, inputs[0], results[0]),
     "attention": lambda body, node, inputs, results: write_attention(body, node, inputs, results[0]),
     **dict.fromkeys(("lstm", "gru", "rnn"), write_sequence),
+    "lstm_steps": write_lstm_steps,
     "conv": lambda body, node, inputs, results: write_conv(body, node, *inputs[:2], *results),
     "conv_transposed": lambda body, node, inputs, results: write_conv_transposed(body, node, *inputs[:2], *results),
     "max_pool": lambda body, node, inputs, results: pools.write_max_pool(body, node, *inputs, *results),

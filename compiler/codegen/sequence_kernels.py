@@ -2,7 +2,8 @@
 The kernels of recurrent layers over sequences: each step computes the gates of LANES units, and then these units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from compiler.codegen.body import Body, Operand, sum_of
@@ -51,6 +52,91 @@ def write_sequence(body: Body, node: Node, inputs: Sequence[Operand], results: S
                 )
         for first, width in body.pieces(units, "first"):
             WRITERS[op](body, sizes, n, first, width, kind)
+
+
+def write_lstm_steps(body: Body, node: Node, inputs: Sequence[Operand], results: Sequence[Operand]) -> None:
+    """
+    Writes the kernel of an LSTM whose gates have been given what they get of the input.
+
+    The weights lie in the order in which they are read: for a block of units, of each hidden value the four gates.
+    """
+    reverse, (steps, count, _) = bool(node.attributes["reverse"]), inputs[0].dims
+    units, packed = inputs[1].dims[1], inputs[3].dims[3]
+    with _each_step(body, (steps, count), (4 * units, units), reverse):
+        if units >= packed:
+            with body.loop("block", units // packed) as block:
+                _write_units(body, units, packed, block, packed)
+        if units % packed:
+            _write_units(body, units, packed, str(units // packed), units % packed)
+
+
+def _write_units(body: Body, units: int, packed: int, block: str, size: int) -> None:
+    """
+    Writes one step of the units of a block, of which there are so many.
+    """
+    body.add(f"rows = {advanced('weight', sum_of((block, 4 * units * packed)))}")
+    for i, width in body.pieces(size):
+        first = sum_of((block, packed), (i, 1))
+        _write_gates(body, units, packed, first, i, width)
+        body.add(f"cells = fma(forget, {body.load('cells_of', first, width)}, enter * candidate)")
+        body.store("cells_of", first, width, "cells")
+        body.store("results", first, width, "leave * tanh(cells)")
+
+
+@contextmanager
+def _each_step(body: Body, counts: tuple[int, int], sizes: tuple[int, int], reverse: bool) -> Iterator[None]:
+    """
+    A loop over steps and sequences; `given`, `hidden`, `results` and `cells_of` are what a step takes and gives.
+    """
+    (steps, count), (width, units) = counts, sizes
+    for i, lanes in body.pieces(count * units):
+        body.store("last", i, lanes, body.load("cell", i, lanes))
+    with body.loop("step", steps) as step, body.loop("n", count) as n:
+        time = sum_of(("1", steps - 1), (step, -1)) if reverse else step
+        here = sum_of((time, count * units), (n, units))
+        body.add(
+            f"given = {advanced('source', sum_of((time, count * width), (n, width)))}",
+            f"hidden = {advanced('state', sum_of((n, units)))}",
+            f"results = {advanced('target', here)}",
+            f"cells_of = {advanced('last', sum_of((n, units)))}",
+        )
+        if steps > 1:
+            before = count * units * (1 if reverse else -1)
+            with body.block(f"if {step} > 0:"):
+                body.add(f"hidden = advance(target, {sum_of((here, 1), ('1', before))})")
+        yield
+
+
+GATES = ("enter", "forget", "candidate", "leave")
+CHAINS = 2
+"""Sums that each gate has under way: with four gates as many as the processor needs to be busy."""
+
+
+def _write_gates(body: Body, units: int, packed: int, first: str, i: str, width: int) -> None:
+    """
+    Writes the four gates of some units, one unit in each lane: the first of all units, the one `i` of its block.
+    """
+    for gate, name in enumerate(GATES):
+        place = sum_of((first, 1), ("1", gate * units))
+        body.add(f"{name} = {body.load('given', place, width)}", f"{name}_1 = splat(0.0)")
+
+    def step(place: str, chain: int) -> None:
+        body.add(f"x = splat(load_scalar(hidden, {sum_of((place, 1), ('1', chain))}))")
+        for gate, name in enumerate(GATES):
+            into = name if chain == 0 else f"{name}_1"
+            at = sum_of((place, 4 * packed), (i, 1), ("1", (4 * chain + gate) * packed))
+            body.add(f"{into} = fma(x, load(rows, {at}), {into})")
+
+    whole = units - units % CHAINS
+    if whole:
+        with body.span("unit", 0, whole, CHAINS) as unit:
+            for chain in range(CHAINS):
+                step(unit, chain)
+    if units > whole:
+        step(str(whole), 0)
+    for name in GATES:
+        function = "tanh" if name == "candidate" else "sigmoid"
+        body.add(f"{name} = {function}({name} + {name}_1)")
 
 
 def _write_sums(

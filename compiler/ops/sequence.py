@@ -75,6 +75,50 @@ def _lstm(
     return outputs, cell
 
 
+def pack_recurrence(weight: Array, width: int) -> Array:
+    """
+    A weight_hh (4 * units, units) as kernels read it: (blocks of units, units, gates, width), padded with zeros.
+    """
+    units = weight.shape[1]
+    blocks = -(-units // width)
+    padded = np.pad(weight.reshape(4, units, units), ((0, 0), (0, blocks * width - units), (0, 0)))
+    return np.ascontiguousarray(padded.reshape(4, blocks, width, units).transpose(1, 3, 0, 2))
+
+
+def unpack_recurrence(weight: Array) -> Array:
+    """
+    The weight_hh (4 * units, units) of a packed one.
+    """
+    blocks, units, gates, width = weight.shape
+    rows = weight.transpose(2, 0, 3, 1).reshape(gates, blocks * width, units)[:, :units]
+    return np.ascontiguousarray(rows.reshape(gates * units, units))
+
+
+def _lstm_steps_result(inputs: Sequence[Tensor], attributes: Attributes) -> list[TensorType]:
+    gates, hidden, cell, weight = inputs
+    need_computed("lstm_steps", gates)
+    need_kind("lstm_steps", (FLOAT,), *inputs)
+    length, count, width = dims_of("lstm_steps", gates, 3)
+    state = dims_of("lstm_steps", hidden, 2)
+    if dims_of("lstm_steps", cell, 2) != state or state[0] != count or width != 4 * state[1]:
+        refuse("lstm_steps", f"gates {gates.shape} and states {hidden.shape}, {cell.shape} do not fit")
+    packed = dims_of("lstm_steps", weight, 4)
+    if packed[1:3] != (state[1], 4) or not 0 <= packed[0] * packed[3] - state[1] < packed[3]:
+        refuse("lstm_steps", f"the weight must be (blocks, {state[1]}, 4, width), found {weight.shape}")
+    need_constant("lstm_steps", weight, packed)
+    return [sample(FLOAT, (length, *state)), sample(FLOAT, state)]
+
+
+def _lstm_steps(gates: Array, hidden: Array, cell: Array, weight: Array, reverse: bool) -> tuple[Array, Array]:
+    recurrent = unpack_recurrence(weight)
+    none = np.zeros(gates.shape[-1])
+    return _lstm(gates, hidden, cell, np.eye(gates.shape[-1]), recurrent, none, reverse)
+
+
+def _lstm_steps_work(inputs: Sequence[Tensor], attributes: Attributes) -> int:
+    return math.prod(inputs[0].fixed_shape) * inputs[1].fixed_shape[-1]
+
+
 def _gru(
     x: Array,
     hidden: Array,
@@ -122,6 +166,17 @@ ROWS = (
         template="nest",
         single=True,
         multiply_adds=_multiply_adds(states=2),
+    ),
+    Op(
+        name="lstm_steps",
+        summary="the steps of nn.LSTM, given what the gates get of the input; the weight packed",
+        result=_lstm_steps_result,
+        reference=_lstm_steps,
+        arity=4,
+        attributes={"reverse": False},
+        template="nest",
+        single=True,
+        multiply_adds=_lstm_steps_work,
     ),
     Op(
         name="gru",

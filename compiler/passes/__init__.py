@@ -15,6 +15,7 @@ from compiler.passes.convert_bounds import convert_bounds
 from compiler.passes.drop_unused import drop_unused
 from compiler.passes.fold_batch_norms import fold_batch_norms
 from compiler.passes.fold_divisor import fold_divisor
+from compiler.passes.fold_embeddings import fold_embeddings
 from compiler.passes.fold_scales import fold_scales
 from compiler.passes.fuse_activations import fuse_activations
 from compiler.passes.keep_action import keep_action
@@ -23,6 +24,7 @@ from compiler.passes.lower_layers import lower_layers
 from compiler.passes.merge_masks import merge_masks
 from compiler.passes.pack_convolutions import pack_convolutions
 from compiler.passes.pack_dense import pack_dense
+from compiler.passes.project_sequences import project_sequences
 from compiler.passes.sink_reshapes import sink_reshapes
 
 Pass: TypeAlias = Callable[[Model, BuildOptions], Model]
@@ -34,6 +36,8 @@ PIPELINE: tuple[Pass, ...] = (
     average_quantiles,
     fold_batch_norms,
     fold_scales,
+    project_sequences,
+    fold_embeddings,
     lower_layers,
     sink_reshapes,
     look_up_one_hots,

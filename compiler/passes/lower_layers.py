@@ -14,16 +14,28 @@ def lower_layers(model: Model, options: BuildOptions) -> Model:
     """
     Turns `linear_over` of one row into `linear`, and `conv` of one image and one group into `conv2d`.
 
-    A `reshape` before and one after each makes its input and result what the rest of the model expects.
+    A `reshape` before and one after each makes its input and result what the rest of the model expects. A `permute`
+    that moves only dimensions of size 1 is a `reshape` too.
     """
-    if all(node.op not in LOWERED for node in model.nodes):
-        return model
     constants = Constants(model)
     nodes: list[Node] = []
     for node in model.nodes:
+        if node.op == "permute" and _moves_nothing(model, node):
+            nodes.append(reshape(node.name, node.inputs[0], node.outputs[0], model.tensors[node.outputs[0]].shape))
+            continue
         found = LOWERED[node.op](model, node) if node.op in LOWERED else None
         nodes += [node] if found is None else _between(constants, node, *found)
-    return constants.result(nodes)
+    return constants.result(nodes) if nodes != list(model.nodes) else model
+
+
+def _moves_nothing(model: Model, node: Node) -> bool:
+    """
+    Whether a `permute` leaves all elements in their order.
+    """
+    order, sizes = node.attributes["order"], model.tensors[node.inputs[0]].fixed_shape
+    assert isinstance(order, tuple)
+    moved = [axis for axis in order if sizes[int(axis)] != 1]
+    return moved == sorted(moved)
 
 
 def _linear(model: Model, node: Node) -> tuple[Node, Shape, Shape] | None:

@@ -149,7 +149,6 @@ def misfits() -> dict[str, Model]:
     choosing = policies.observing(Discrete(7))
     assert choosing.policy is not None
     return {
-        "no policy": replace(discrete, policy=None),
         "no scores": replace(discrete, outputs=discrete.outputs[:1]),
         "no action": replace(discrete, outputs=discrete.outputs[1:]),
         "another observation": replace(discrete, policy=replace(discrete.policy, observation_space=space)),
@@ -168,7 +167,7 @@ def misfits() -> dict[str, Model]:
 
 
 @pytest.mark.parametrize("case", misfits())
-def test_models_that_are_no_policies_are_refused(case):
+def test_policies_that_contradict_themselves_are_refused(case):
     model = misfits()[case]
     with pytest.raises(PolicycError, match=r"agent\.zip"):
         texts(model)

@@ -2,7 +2,10 @@
 The face of a predictor that is no policy's: what it takes, what it refuses, what it gives.
 """
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,3 +230,16 @@ def test_one_number_for_each_observation(tmp_path):
     assert predictor.predict(np.float32(1.5)).shape == ()
     with pytest.raises(ValueError, match="NaN"):
         predictor.predict(np.nan)
+
+
+@pytest.mark.parametrize("model", [several, layer, counter], ids=lambda model: model.__name__)
+def test_packages_are_formatted_and_typed(tmp_path, model):
+    build = compiler.build(model(), out=tmp_path, name="agent")
+    settings = Path(__file__).parents[2] / "pyproject.toml"
+    for command in (
+        ["ruff", "format", "--check", "--config", settings, build.path],
+        ["ruff", "check", "--config", settings, build.path],
+        ["mypy", "--config-file", settings, "--cache-dir", tmp_path / "cache", build.path],
+    ):
+        done = subprocess.run([sys.executable, "-m", *map(str, command)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -10,6 +10,7 @@ import pytest
 
 from compiler.ir import DType
 from compiler.ops import OPS
+from compiler.ops.sequence import pack_recurrence
 from tests.generated_code import test_folding_nests, test_image_nests, test_nests
 from tests.generated_code.nests import Case, Nests, nests, random_inputs
 from tests.generated_code.test_nests import WAYS, check_all, normal
@@ -49,6 +50,8 @@ def recurrences() -> Iterator[Case]:
             yield Case("lstm", [x, state, state, *weights(4, 1)], {"reverse": reverse})
             yield Case("gru", [x, state, *weights(3, 2)], {"reverse": reverse})
             yield Case("rnn", [x, state, *weights(1, 1)], {"reverse": reverse, "kind": "relu" if reverse else "tanh"})
+            packed = pack_recurrence(weights(4, 0)[1], 16)
+            yield Case("lstm_steps", [(FLOAT, (steps, count, 4 * units)), state, state, packed], {"reverse": reverse})
     yield Case("lstm", [(FLOAT, (2, 1, 3)), normal(1, 5), normal(1, 5), normal(20, 3), normal(20, 5), normal(20)])
 
 

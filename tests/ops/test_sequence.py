@@ -9,6 +9,7 @@ import torch
 from compiler.ir import BATCH, DType, Shape, Tensor
 from compiler.ops import OPS, sequence
 from compiler.ops.builder import GraphBuilder
+from compiler.ops.sequence import pack_recurrence
 from tests.ops.rows import SAMPLES, Array, Constant, Input, normal, reference, refused, tensor
 
 LENGTH, COUNT, FEATURES, UNITS = 5, 2, 3, 4
@@ -65,6 +66,39 @@ def test_lstm(reverse):
     found = reference("lstm", [x, *states, *weights(module, reverse, True)], reverse=reverse)
     for one, other in zip(found, right, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("width", [1, 3, 16])
+def test_the_steps_of_an_lstm(reverse, width):
+    module, (x, states) = layer("lstm"), inputs()
+    weight_ih, weight_hh, bias = (constant.data for constant in weights(module, reverse, True))
+    right = by_torch(module, x, states, reverse)
+    packed = Constant(pack_recurrence(weight_hh, width))
+    found = reference("lstm_steps", [x @ weight_ih.T + bias, *states, packed], reverse=reverse)
+    for one, other in zip(found, right, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+
+
+GATES, STEP, PACKED = (BATCH, 5, 2, 16), (BATCH, 2, 4), (2, 4, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "said"),
+    [
+        ([GATES[1:], STEP, STEP, PACKED], r"must have shape \(batch, ...\)"),
+        ([(BATCH, 5, 2, 15), STEP, STEP, PACKED], "do not fit"),
+        ([(BATCH, 5, 3, 16), STEP, STEP, PACKED], "do not fit"),
+        ([GATES, STEP, (BATCH, 2, 5), PACKED], "do not fit"),
+        ([GATES, STEP, STEP, (1, 4, 4, 3)], r"the weight must be \(blocks, 4, 4, width\)"),
+        ([GATES, STEP, STEP, (3, 4, 4, 3)], "the weight must be"),
+        ([GATES, STEP, STEP, (2, 4, 3, 4)], "the weight must be"),
+        ([GATES, STEP, STEP, (BATCH, *PACKED)], "must be a constant"),
+    ],
+)
+def test_steps_that_do_not_fit(shapes, said):
+    assert OPS["lstm_steps"].infer([tensor(shape) for shape in (GATES, STEP, STEP, PACKED)], {"reverse": False})
+    refused("lstm_steps", shapes, said)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -139,4 +173,4 @@ def test_other_activations_are_refused():
 
 
 def test_every_row_is_compared():
-    assert list(INPUTS) == [row.name for row in sequence.ROWS]
+    assert [*INPUTS, "lstm_steps"] == [*(row.name for row in sequence.ROWS if row.name != "lstm_steps"), "lstm_steps"]
