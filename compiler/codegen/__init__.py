@@ -2,9 +2,9 @@
 From a model to the sources of its predictor: names, places and shapes are decided here, templates put them on paper.
 """
 
-import ast
 import hashlib
 import re
+import symtable
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -261,16 +261,11 @@ def _called(text: str) -> set[str]:
 def _defined(text: str) -> set[str]:
     """
     The functions and constants of a module.
+
+    Not by `ast`: Python 3.11 makes a SystemError of two threads that use it at the same time.
     """
-    names: set[str] = set()
-    for statement in ast.parse(text).body:
-        match statement:
-            case ast.FunctionDef(name=name):
-                names.add(name)
-            case ast.Assign() | ast.AnnAssign():
-                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-                names.update(node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
-    return names
+    symbols = symtable.symtable(text, "<generated>", "exec").get_symbols()
+    return {symbol.get_name() for symbol in symbols if symbol.is_assigned() and not symbol.is_imported()}
 
 
 def _named(text: str) -> set[str]:
