@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import compiler
-from compiler import BuildOptions, CheckpointError, PolicycError, UnsupportedError, VerificationError, pipeline
+from compiler import BuildOptions, CheckpointError, PolicycError, UnsupportedError, VerificationError, frontends
 from compiler.cli import cli
 from compiler.verify_package import verify_package
 from tests import stand_in
@@ -77,12 +77,12 @@ def test_a_wrong_activation_is_found_in_the_scores(tmp_path):
 
 def test_other_weights_are_found(tmp_path, monkeypatch):
     pytest.importorskip("stable_baselines3")
-    read = pipeline.load_model
+    read = frontends.read_with_source
 
     def read_wrongly(path, options):
-        return stand_in.with_scaled(read(path, options), "action_net.weight", 1.001)
+        return stand_in.with_scaled(read(path, options)[0], "action_net.weight", 1.001), None
 
-    monkeypatch.setattr(pipeline, "load_model", read_wrongly)
+    monkeypatch.setattr(frontends, "read_with_source", read_wrongly)
     path = build("cartpole", tmp_path)
     with pytest.raises(VerificationError, match="scores: the predictor gives"):
         verify_package(path, against=MODEL / "cartpole.zip", trust=True)

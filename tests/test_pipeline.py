@@ -142,9 +142,9 @@ def test_checkpoints_go_to_the_frontends_with_the_options(tmp_path, monkeypatch)
 
     def read(path, options):
         seen.append((path, options.activation))
-        return stand_in.policy()
+        return stand_in.policy(), None
 
-    monkeypatch.setattr(frontends, "read", read)
+    monkeypatch.setattr(frontends, "read_with_source", read)
     assert compiler.load_model(file, activation="ReLU") == stand_in.policy()
     build(tmp_path / "out", str(file), options=None, activation="Tanh", verify_observations=5)
     assert seen == [(file, "ReLU"), (file, "Tanh")]

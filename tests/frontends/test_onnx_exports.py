@@ -26,7 +26,10 @@ def made(name, tmp_path, *, dynamo, dynamic=True):
     return compare(data, [example.numpy() for example in examples])
 
 
-@pytest.mark.parametrize("name", chosen(ARCHITECTURES, "lenet", "gru", "encoder_pre", "vision", "unet"))
+BY_EXPORTERS = chosen(ARCHITECTURES, "lenet", "gru", "encoder_pre", "vision", "unet")
+
+
+@pytest.mark.parametrize("name", BY_EXPORTERS)
 def test_files_of_the_new_exporter(name, tmp_path):
     model = made(name, tmp_path, dynamo=True)
     assert model.batched
@@ -35,7 +38,7 @@ def test_files_of_the_new_exporter(name, tmp_path):
     assert "pytorch" in dict(model.origin.versions)
 
 
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in NOT_BY_THE_OLD_WAY])
+@pytest.mark.parametrize("name", [name for name in BY_EXPORTERS if name not in NOT_BY_THE_OLD_WAY])
 def test_files_of_the_old_exporter(name, tmp_path):
     assert made(name, tmp_path, dynamo=False).batched
 
