@@ -82,7 +82,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=False, default=False)
 def thorough(session: nox.Session) -> None:
     """Run the tests of targets, kernels and modules with every kind and register, which takes half an hour."""
-    folders = ["tests/targets", "tests/generated_code", "tests/golden/test_torch_predictors.py", "tests/frontends"]
+    folders = ["tests/targets", "tests/generated_code", "tests/golden", "tests/frontends"]
     arguments = session.posargs or [*folders, "-n", "2", "--dist", "loadfile"]
     variables = {"OMP_NUM_THREADS": "1", "POLICYC_THOROUGH": "1"}
     run(session, environment(session, "full", FULL), "-m", "pytest", *arguments, **variables)

@@ -79,7 +79,7 @@ def inputs_of(case: Case, rng: np.random.Generator, batch: int) -> list[Array]:
     return found
 
 
-WAYS = [("plain", lanes) for lanes in LANES] + [("compiled", lanes) for lanes in chosen(LANES, 4, 16)]
+WAYS = [("plain", lanes) for lanes in LANES] + [("compiled", lanes) for lanes in chosen(LANES, 16)]
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]}-{way[1]}")

@@ -25,6 +25,7 @@ from tests.golden.agents import flat, inputs_of, model_of, observations_for
 from tests.golden.compare import assert_same_actions, assert_same_scores
 from tests.golden.expected import expected_of, given_for
 from tests.golden.zoo import examine
+from tests.thorough import chosen
 
 ZOO = Path(os.environ["POLICYC_ZOO"]) if os.environ.get("POLICYC_ZOO") else None
 pytestmark = pytest.mark.skipif(ZOO is None, reason="POLICYC_ZOO names no folder of trained agents")
@@ -34,6 +35,7 @@ ON_POLICY = ("a2c", "ppo", "trpo")
 
 AGENTS = sorted(ZOO.glob("*/*.zip")) if ZOO else []
 NORMALISED = [path for path in AGENTS if path.with_suffix(".vecnormalize.pkl").exists()]
+ONE_OF_EACH = {path.parent.name: path for path in AGENTS}.values()
 FRESH = [path for path in AGENTS if path not in NORMALISED]
 
 NOT_NEEDED = ("replay_buffer_class", "action_noise")
@@ -109,10 +111,12 @@ def test_nothing_is_assumed(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", AGENTS, ids=label)
+@pytest.mark.parametrize("path", chosen(AGENTS, *ONE_OF_EACH), ids=label)
 def test_the_predictor_answers_as_sb3_does(path):
     """
     With the statistics of those that were trained with VecNormalize: what `nox -s zoo` does with each of them.
+
+    One agent of each algorithm, all with `nox -s thorough`; that every model is right is another test.
     """
     found = examine(path, label(path))
     assert found.failure == ""
