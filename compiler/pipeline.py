@@ -15,6 +15,7 @@ from compiler import frontends, modelfile, passes, products
 from compiler.check import check
 from compiler.errors import BuildError, ModelFileError, quote
 from compiler.frontends.sb3.vecnormalize import check_model
+from compiler.frontends.source import Ask
 from compiler.frontends.torch_export import from_module
 from compiler.ir import Model
 from compiler.loading import load
@@ -33,7 +34,7 @@ from compiler.products import Product
 from compiler.readers.files import read_file
 from compiler.report import Report, dropped_between, median, report_on
 from compiler.targets.machines import Triple
-from compiler.verify import Ask, Predictor, verify, worst
+from compiler.verify import Predictor, verify, worst
 from compiler.verify.asking import single_of
 from compiler.verify.cases import finite_cases
 from compiler.verify.general import random_inputs

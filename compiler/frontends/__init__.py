@@ -3,7 +3,7 @@ From a checkpoint, whatever tool wrote it, to a model: `read`.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,21 +11,16 @@ from compiler.errors import CheckpointError, UnsupportedError
 from compiler.frontends.onnx_file import is_onnx, read_onnx, read_onnx_with_source
 from compiler.frontends.sb3.policy_file import read_policy_file
 from compiler.frontends.sb3.policy_zip import read_zip
+from compiler.frontends.source import Ask
 from compiler.frontends.torch_export import read_program, read_program_with_source, read_state, read_state_with_source
 from compiler.frontends.torch_script import read_torch_script, read_torch_script_with_source
 from compiler.ir import Model
-from compiler.ops import Array
 from compiler.options import BuildOptions
 from compiler.readers.archive import Archive, is_archive
 from compiler.readers.files import read_file
 from compiler.readers.safetensors import is_safetensors
 
 Reader: TypeAlias = Callable[[memoryview, Path, BuildOptions], Model]
-Ask: TypeAlias = Callable[[Sequence[Array]], list[Array]]
-"""
-What a source answers, computed by the library that it comes from: inputs in the model's order, samples in their first
-dimension, to outputs in the model's order.
-"""
 
 WITH_SOURCE = {
     read_onnx: read_onnx_with_source,

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from compiler.errors import VerificationError, quote
+from compiler.frontends.source import Ask
 from compiler.ir import Model
 from compiler.options import BuildOptions
 from compiler.tolerances import ACTION_RELATIVE, SCORE_RELATIVE
@@ -23,10 +24,10 @@ from compiler.verify.comparison import Difference, Examination, Tally
 from compiler.verify.diagnosis import first_wrong_layer
 from compiler.verify.distributions import check_distribution
 from compiler.verify.episodes import check_episodes
-from compiler.verify.general import Ask, GeneralPredictor, compare_general
+from compiler.verify.general import GeneralPredictor, compare_general
 from compiler.verify.refusals import expect_determinism, expect_refusal
 
-__all__ = ["Ask", "Predictor", "Verification", "verify", "worst"]
+__all__ = ["Predictor", "Verification", "verify", "worst"]
 
 BATCH_SIZES = (1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000)
 SEED = 20_240_229

@@ -2,21 +2,19 @@
 Compares a predictor of a general model with its source: the program itself where it is there, else the reference.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from compiler.errors import VerificationError, quote
+from compiler.frontends.source import Ask
 from compiler.ir import DType, Model
 from compiler.ops import OPS, Array
 from compiler.ops.reference import evaluate
 from compiler.options import BuildOptions
 from compiler.tolerances import SCORE_FLOOR, SCORE_RELATIVE
 from compiler.verify.reference import known
-
-Ask: TypeAlias = Callable[[list[Array]], list[Array]]
-"""Asks the source program: arrays of all inputs, with the batch in front, to arrays of all outputs."""
 
 BATCHES = (1, 2, 5)
 STEPS = 8

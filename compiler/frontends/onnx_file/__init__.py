@@ -8,7 +8,7 @@ from pathlib import Path
 
 from compiler.errors import UnsupportedError
 from compiler.frontends.onnx_file.detection import is_onnx
-from compiler.frontends.torch_export import Read
+from compiler.frontends.source import Read
 from compiler.ir import Model
 from compiler.options import BuildOptions
 

@@ -10,7 +10,8 @@ from onnx import ModelProto
 
 from compiler.frontends.onnx_file.loading import load, opset
 from compiler.frontends.onnx_file.program import translate
-from compiler.frontends.onnx_file.running import Ask, asking
+from compiler.frontends.onnx_file.running import asking
+from compiler.frontends.source import Ask
 from compiler.ir import Model, Origin
 from compiler.options import BuildOptions
 

@@ -14,28 +14,14 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from compiler.errors import UnsupportedError, quote
+from compiler.frontends.computed import LARGEST_INTEGER, ORDER, Computed
 from compiler.ir import BATCH, Attribute, DType, Tensor
 from compiler.ops import OPS, Array
 from compiler.ops.builder import GraphBuilder
 
-LARGEST_INTEGER = 1 << 24
-"""Predictors keep integers as float32: exact up to here."""
 LARGEST_FOLDED = 1 << 27
 """Elements of a tensor that is computed at build time: a file of some bytes should not fill the memory."""
 LONGEST_LABEL = 200
-ORDER = (DType.BOOL, DType.INT64, DType.FLOAT32)
-"""What becomes what, where values of different kinds meet."""
-
-
-@dataclass(frozen=True)
-class Computed:
-    """
-    A tensor of the model: (BATCH, *dims).
-    """
-
-    name: str
-    dtype: DType
-    dims: tuple[int, ...]
 
 
 Value: TypeAlias = Any

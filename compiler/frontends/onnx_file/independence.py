@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto
 
-from compiler.frontends.onnx_file.graph import Computed, Given, dims_of
+from compiler.frontends.computed import Computed
+from compiler.frontends.onnx_file.graph import Given, dims_of
 from compiler.frontends.onnx_file.loading import inputs_of
 
 BATCH = "policyc batch"

@@ -10,9 +10,10 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto
 
 from compiler.errors import CheckpointError, PolicycError, UnsupportedError, quote
+from compiler.frontends.computed import Computed
 from compiler.frontends.onnx_file.batch import read_inputs
 from compiler.frontends.onnx_file.biases import added_biases
-from compiler.frontends.onnx_file.graph import Computed, Graph, Place, Value
+from compiler.frontends.onnx_file.graph import Graph, Place, Value
 from compiler.frontends.onnx_file.independence import Batch
 from compiler.frontends.onnx_file.loading import array_of, attributes_of, opset
 from compiler.frontends.onnx_file.translations import TRANSLATIONS

@@ -11,10 +11,9 @@ from onnx import ModelProto
 
 from compiler.errors import UnsupportedError, quote
 from compiler.frontends.onnx_file.batch import read_inputs
+from compiler.frontends.source import Ask
 from compiler.ops import Array
 
-Ask: TypeAlias = Callable[[Sequence[Array]], list[Array]]
-"""Inputs, each with the samples in its first dimension, to outputs of the same form."""
 Run: TypeAlias = Callable[[Mapping[str, Array]], list[Any]]
 
 

@@ -4,7 +4,8 @@ Products of matrices, normalisation.
 
 import numpy as np
 
-from compiler.frontends.onnx_file.graph import Computed, Given, Graph, Has, Value, at, dims_of, kind_of
+from compiler.frontends.computed import Computed
+from compiler.frontends.onnx_file.graph import Given, Graph, Has, Value, at, dims_of, kind_of
 from compiler.frontends.onnx_file.translate_elementwise import Translation
 from compiler.frontends.onnx_file.translate_shapes import permute
 from compiler.ir import DType

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from compiler.frontends.onnx_file.graph import Computed, Given, Graph, Has, Value, at, dims_of, kind_of
+from compiler.frontends.computed import Computed
+from compiler.frontends.onnx_file.graph import Given, Graph, Has, Value, at, dims_of, kind_of
 from compiler.frontends.onnx_file.translate_elementwise import Translation
 from compiler.ir import DType
 

@@ -4,28 +4,16 @@ PyTorch models through torch.export: `.pt2` files, live modules, and state dicts
 torch is imported when one of these is read, never before, and need not be installed for anything else.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from compiler.errors import UnsupportedError
+from compiler.frontends.source import Read
 from compiler.ir import Model
-from compiler.ops import Array
 from compiler.options import BuildOptions
 
 NEEDED = "needs PyTorch, which is not installed: pip install torch"
-
-
-@dataclass(frozen=True)
-class Read:
-    """
-    A model, and what its source answers when torch computes it.
-    """
-
-    model: Model
-    ask: Callable[[Sequence[Array]], list[Array]]
-    """Inputs in the order of the model's, samples in their first dimension, to outputs in the order of the model's."""
 
 
 def read_program(data: memoryview, path: Path, options: BuildOptions) -> Model:

@@ -11,9 +11,10 @@ import torch
 from torch.export import ExportedProgram
 
 from compiler.errors import CheckpointError, PolicycError, UnsupportedError, quote
+from compiler.frontends.source import Ask
 from compiler.frontends.torch_export.program import translate
 from compiler.frontends.torch_export.quiet import quietly
-from compiler.frontends.torch_export.running import Ask, asking
+from compiler.frontends.torch_export.running import asking
 from compiler.frontends.torch_export.screening import description, screened
 from compiler.ir import Model, Origin
 from compiler.options import BuildOptions

@@ -8,36 +8,20 @@ symbol counts as 1, and dims of size 1 stay where the program has them.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import torch
 
 from compiler.errors import UnsupportedError, quote
+from compiler.frontends.computed import LARGEST_INTEGER, ORDER, Computed
 from compiler.frontends.torch_export.sources import label, place
 from compiler.ir import BATCH, Attribute, DType, Tensor
 from compiler.ops import Array
 from compiler.ops.builder import GraphBuilder
 
-LARGEST_INTEGER = 1 << 24
-"""Predictors keep integers as float32: exact up to here."""
-
 TORCH = {DType.FLOAT32: torch.float32, DType.INT64: torch.int64, DType.BOOL: torch.bool}
 """The dtypes of general models, as torch has them."""
-ORDER = (DType.BOOL, DType.INT64, DType.FLOAT32)
-"""What becomes what, where values of different kinds meet."""
-
-
-@dataclass(frozen=True)
-class Computed:
-    """
-    A tensor of the model: (BATCH, *dims).
-    """
-
-    name: str
-    dtype: DType
-    dims: tuple[int, ...]
 
 
 Value: TypeAlias = Any

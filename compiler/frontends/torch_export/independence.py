@@ -14,21 +14,14 @@ import torch
 
 from compiler.frontends.torch_export import translate_elementwise, translate_reductions
 from compiler.frontends.torch_export.batch import Batch
+from compiler.frontends.torch_export.places import VIEWS
 
 aten = torch.ops.aten
 
 MOVING = frozenset(
     str(op)
     for op in (
-        aten.view.default,
-        aten._unsafe_view.default,
-        aten.reshape.default,
-        aten.flatten.using_ints,
-        aten.unflatten.int,
-        aten.unsqueeze.default,
-        aten.squeeze.default,
-        aten.squeeze.dim,
-        aten.squeeze.dims,
+        *VIEWS,
         aten.permute.default,
         aten.transpose.int,
         aten.t.default,

@@ -13,9 +13,10 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from compiler.errors import UnsupportedError, quote
+from compiler.frontends.source import Ask
 from compiler.frontends.torch_export.program import translate
 from compiler.frontends.torch_export.quiet import quietly
-from compiler.frontends.torch_export.running import Ask, asking
+from compiler.frontends.torch_export.running import asking
 from compiler.ir import Model, Origin
 
 FORMAT = "torch-module"

@@ -11,8 +11,9 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
 from compiler.errors import UnsupportedError, quote
+from compiler.frontends.computed import Computed
 from compiler.frontends.torch_export.batch import Batch, batch_of
-from compiler.frontends.torch_export.graph import Computed, Graph, Value, kind_of
+from compiler.frontends.torch_export.graph import Graph, Value, kind_of
 from compiler.frontends.torch_export.independence import mixing
 from compiler.frontends.torch_export.missing import check_ops
 from compiler.frontends.torch_export.places import Places

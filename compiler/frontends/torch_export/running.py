@@ -2,8 +2,8 @@
 An exported program as torch computes it, in eager float32: what a predictor is compared with.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +12,10 @@ from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
 from compiler.errors import VerificationError, quote
+from compiler.frontends.source import Ask
 from compiler.frontends.torch_export.batch import batch_of
 from compiler.frontends.torch_export.quiet import quietly
 from compiler.ops import Array
-
-Ask: TypeAlias = Callable[[Sequence[Array]], list[Array]]
-"""Inputs, each with the samples in its first dimension, to outputs of the same form."""
-
 
 REDUCED = (torch.float16, torch.bfloat16)
 """What a predictor computes in float32."""

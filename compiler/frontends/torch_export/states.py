@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from compiler.errors import BuildError, CheckpointError, quote
+from compiler.frontends.source import Ask
 from compiler.frontends.torch_export import modules
-from compiler.frontends.torch_export.running import Ask
 from compiler.ir import Model
 from compiler.ops import Array
 from compiler.options import BuildOptions

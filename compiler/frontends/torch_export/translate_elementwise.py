@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from compiler.frontends.torch_export.graph import Computed, Graph, Value, axis_of, common, dims_of, kind_of
+from compiler.frontends.computed import Computed
+from compiler.frontends.torch_export.graph import Graph, Value, axis_of, common, dims_of, kind_of
 from compiler.ir import DType
 
 aten = torch.ops.aten

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from compiler.frontends.torch_export.graph import Computed, Graph, Value, axis_of, dims_of, kind_of
+from compiler.frontends.computed import Computed
+from compiler.frontends.torch_export.graph import Graph, Value, axis_of, dims_of, kind_of
 from compiler.frontends.torch_export.translate_elementwise import Translation, as_kind
 from compiler.frontends.torch_export.translate_shapes import cut, expand, permute, written
 from compiler.ir import DType

@@ -7,7 +7,8 @@ torch is imported when one of these is read, never before.
 from pathlib import Path
 
 from compiler.errors import UnsupportedError
-from compiler.frontends.torch_export import Read, need_torch
+from compiler.frontends.source import Read
+from compiler.frontends.torch_export import need_torch
 from compiler.ir import Model
 from compiler.options import BuildOptions
 

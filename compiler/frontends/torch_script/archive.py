@@ -18,9 +18,9 @@ from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from compiler.errors import BuildError, CheckpointError, UnsupportedError, quote
+from compiler.frontends.source import Ask
 from compiler.frontends.torch_export.program import translate
 from compiler.frontends.torch_export.quiet import quietly
-from compiler.frontends.torch_export.running import Ask
 from compiler.ir import Model, Origin, Output, State, Tensor
 from compiler.ops import Array
 from compiler.options import BuildOptions
