@@ -171,7 +171,7 @@ def load_model(source: str | Path, options: BuildOptions | None = None, **choice
     Raises:
         PolicycError: the file is refused.
     """
-    return _read_file(Path(source), options_from(choices) if options is None else options)[0]
+    return _read_file(Path(source), options_from(choices) if options is None else options, asked=False)[0]
 
 
 def _read(
@@ -183,7 +183,7 @@ def _read(
     if isinstance(source, Model):
         return _made(source, source.name, options), None
     if isinstance(source, str | Path):
-        return _read_file(Path(source), options)
+        return _read_file(Path(source), options, asked=True)
     kind = type(source).__name__
     if example_inputs is None:
         raise BuildError(
@@ -193,13 +193,13 @@ def _read(
     return check(found.model, kind), found.ask
 
 
-def _read_file(path: Path, options: BuildOptions) -> tuple[Model, Ask | None]:
+def _read_file(path: Path, options: BuildOptions, *, asked: bool) -> tuple[Model, Ask | None]:
     data = read_file(path)
     if modelfile.is_model_file(data):
         return _made(modelfile.decode(data, str(path)), str(path), options), None
     if modelfile.looks_like_model(data):
         raise ModelFileError(str(path), "is a model file, but damaged or truncated: copy it again, or build it anew")
-    model, ask = frontends.read_with_source(path, options)
+    model, ask = frontends.read_with_source(path, options, asked=asked)
     return check(model, str(path)), ask
 
 

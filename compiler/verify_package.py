@@ -4,11 +4,11 @@ A package that lies on disk, compared with its own model file and, if wanted, wi
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from compiler import modelfile, products
+from compiler import frontends, modelfile, products
 from compiler.compare_source import SourceComparison, compare_source
 from compiler.errors import VerificationError, quote
 from compiler.ir import Model
@@ -18,9 +18,27 @@ from compiler.pipeline import options_from, run_passes
 from compiler.readers.files import read_file
 from compiler.verify import SEED, Predictor, Verification, verify, worst
 from compiler.verify.cases import finite_cases
+from compiler.verify.general import SourceDiffersError, given_of
 
 LARGE_BATCH = 10_000
 """Enough for any predictor to use its threads."""
+
+
+@dataclass(frozen=True)
+class ProgramComparison:
+    """
+    What comparing with the source of a model that is no policy found: that nothing differs.
+    """
+
+    format: str
+    """Of the source: `torch-export`, `onnx`, ..."""
+    observations: int
+
+    def to_json(self) -> dict[str, Any]:
+        """
+        All fields as plain JSON values.
+        """
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -31,8 +49,8 @@ class PackageVerification:
 
     verification: Verification
     """Against its own model file."""
-    source: SourceComparison | None
-    """Against SB3 with the checkpoint, if one was named."""
+    source: SourceComparison | ProgramComparison | None
+    """Against SB3 with the checkpoint, or against the program, if one was named."""
 
     def to_json(self) -> dict[str, Any]:
         """
@@ -52,9 +70,9 @@ def verify_package(
 
     Args:
         folder: what `build` wrote.
-        against: a checkpoint for SB3 to load.
+        against: a checkpoint for SB3 to load, or the program that it was built from.
         vecnormalize: the statistics that SB3 is to normalise observations by, for a predictor that was built with them.
-        trust: that SB3 may execute what these files say.
+        trust: that SB3 or torch may execute what these files say.
 
     Raises:
         PolicycError: something was changed or differs, or the checkpoint can't be used.
@@ -93,12 +111,32 @@ def _compared(
     trust: bool,
 ) -> PackageVerification:
     large = LARGE_BATCH if options.target in products.IN_PYTHON else 0
+    if against is not None and model.policy is None:
+        return _compared_with_program(predictor, model, compiled, options, against, trust)
     verification = verify(model, compiled, predictor, options, large)
     if against is None:
         return PackageVerification(verification, None)
     cases = finite_cases(model, options.verify_observations, SEED)
     compared = compare_source(predictor, model, cases, against, vecnormalize=vecnormalize, trust=trust)
     return PackageVerification(verification, compared)
+
+
+def _compared_with_program(
+    predictor: Predictor, model: Model, compiled: Model, options: BuildOptions, against: Path, trust: bool
+) -> PackageVerification:
+    """
+    The same for a model that is no policy, which the library of its source answers for.
+    """
+    source, ask = frontends.read_with_source(against, replace(options, trust=trust))
+    given, taken = ([one.tensors[name] for name in given_of(one)] for one in (source, model))
+    if ask is None or [(t.dtype, t.shape) for t in given] != [(t.dtype, t.shape) for t in taken]:
+        raise VerificationError(str(against), "takes other inputs than the predictor: it was built from another file")
+    try:
+        verification = verify(model, compiled, predictor, options, ask=ask)
+    except SourceDiffersError as error:
+        found = "gives something else than the predictor: it was built from another file"
+        raise VerificationError(str(against), found) from error
+    return PackageVerification(verification, ProgramComparison(source.origin.format, verification.observations))
 
 
 def _copy(folder: Path, manifest: dict[str, Any], temporary: str) -> Path:

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 import compiler
 from compiler import BuildOptions, CheckpointError, PolicycError, UnsupportedError, VerificationError, frontends
 from compiler.cli import cli
+from compiler.compare_source import SourceComparison
 from compiler.verify_package import verify_package
 from tests import stand_in
 
@@ -49,7 +50,7 @@ def test_the_predictor_of_an_agent_is_the_agent(tmp_path, name, algorithm):
     pytest.importorskip("stable_baselines3")
     path = build(name, tmp_path)
     found = verify_package(path, against=MODEL / f"{name}.zip", trust=True).source
-    assert found is not None
+    assert isinstance(found, SourceComparison)
     assert found.algorithm == algorithm
     assert found.observations > 100
     assert found.action_error < 2e-5
@@ -79,7 +80,7 @@ def test_other_weights_are_found(tmp_path, monkeypatch):
     pytest.importorskip("stable_baselines3")
     read = frontends.read_with_source
 
-    def read_wrongly(path, options):
+    def read_wrongly(path, options, *, asked):
         return stand_in.with_scaled(read(path, options)[0], "action_net.weight", 1.001), None
 
     monkeypatch.setattr(frontends, "read_with_source", read_wrongly)
@@ -146,5 +147,5 @@ def test_agents_of_older_versions_are_loaded(tmp_path, file):
     checkpoint = Path(os.environ["POLICYC_ZOO"]) / file
     path = compiler.build(checkpoint, out=tmp_path, options=OPTIONS).path
     found = verify_package(path, against=checkpoint, trust=True).source
-    assert found is not None
+    assert isinstance(found, SourceComparison)
     assert found.action_error < 2e-5

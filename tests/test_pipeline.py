@@ -140,7 +140,8 @@ def test_checkpoints_go_to_the_frontends_with_the_options(tmp_path, monkeypatch)
     file.write_bytes(b"anything")
     seen = []
 
-    def read(path, options):
+    def read(path, options, *, asked):
+        assert asked is (options.activation == "Tanh")  # a build asks its source, reading a model does not
         seen.append((path, options.activation))
         return stand_in.policy(), None
 

@@ -169,11 +169,16 @@ def inspect_command(source: Path, after: str | None, as_json: bool, **choices: A
 
 @cli.command("verify")
 @click.argument("predictor", type=FILE)
-@click.option("--against", type=FILE, metavar="CHECKPOINT", help="Compare with what SB3 predicts with this checkpoint.")
+@click.option(
+    "--against",
+    type=FILE,
+    metavar="CHECKPOINT",
+    help="Compare with what SB3 predicts with this checkpoint, or with this program.",
+)
 @click.option(
     "--vecnormalize", type=FILE, metavar="FILE", help="The statistics that PREDICTOR was built with, for SB3."
 )
-@click.option("--trust", is_flag=True, help="Let SB3 load these files, which executes what they say.")
+@click.option("--trust", is_flag=True, help="Let SB3, or torch, load these files, which executes what they say.")
 @common
 def verify_command(
     predictor: Path, against: Path | None, vecnormalize: Path | None, trust: bool, as_json: bool

@@ -20,7 +20,7 @@ from compiler.ir import Model
 from compiler.pipeline import Build, Step
 from compiler.report import Dropped, Layer, Report, layers_of, totals
 from compiler.verify import Verification
-from compiler.verify_package import PackageVerification
+from compiler.verify_package import PackageVerification, ProgramComparison
 
 WIDEST_LINE = 1_000
 """Where nobody looks at a terminal, no line is folded."""
@@ -156,7 +156,8 @@ def verification_line(found: Verification) -> str:
     """
     What was compared, and how near it was.
     """
-    parts = [f"verified: {found.observations:,} observations, each alone and in batches"]
+    together = ", each alone and in batches" if found.batched else ", one after the other"
+    parts = [f"verified: {found.observations:,} observations{together}"]
     if found.policy:
         parts.append(f"worst error of an action {_error(found.action_error)} of its range")
         parts.append(f"of a score {_error(found.score_error)} of the largest")
@@ -173,10 +174,12 @@ def verification_line(found: Verification) -> str:
     return "; ".join(parts)
 
 
-def source_line(found: SourceComparison) -> str:
+def source_line(found: SourceComparison | ProgramComparison) -> str:
     """
-    What was compared with SB3, and how near it was.
+    What was compared with the source, and how near it was.
     """
+    if isinstance(found, ProgramComparison):
+        return f"the same as its source, a program of the format {found.format}: {found.observations:,} observations"
     parts = [
         f"the same as Stable-Baselines3's {found.algorithm}: {found.observations:,} observations, alone and in a batch",
         f"largest difference of an action {_error(found.action_error)} of its range",

@@ -57,6 +57,8 @@ class Verification:
     """Observations with NaN, infinity or an impossible choice that the predictor refused, as it must."""
     policy: bool = True
     """Whether the model is a policy; all others have outputs, and no actions."""
+    batched: bool = True
+    """Whether it takes batches, and was asked for them too."""
 
     def to_json(self) -> dict[str, Any]:
         """
@@ -155,6 +157,7 @@ def verify_general(
         overflowing=0,
         refused=0,
         policy=False,
+        batched=source.batched,
     )
 
 

@@ -27,6 +27,12 @@ ELEMENTS = 1 << 22
 """Elements of all inputs together that are asked for, beyond which fewer batches are."""
 
 
+class SourceDiffersError(VerificationError):
+    """
+    The operations, computed as the model file says, give something else than the source program.
+    """
+
+
 class GeneralPredictor(Protocol):
     """
     The face of a predictor that is no policy's.
@@ -140,7 +146,7 @@ def _expected(model: Model, inputs: list[Array], ask: Ask | None) -> list[Array]
     right = [np.asarray(array) for array in ask(inputs)]
     for (name, _), own, theirs in zip(results_of(model), reference, right, strict=True):
         if _error(own, theirs).max(initial=0) > 1:
-            raise VerificationError(
+            raise SourceDiffersError(
                 model.origin.file,
                 f"output {quote(name)}: the source gives {_shown(theirs)}, the operations as policyc understands "
                 f"them give {_shown(own)}: this is a fault of policyc, or observations of a batch depend on each other",
