@@ -2,26 +2,22 @@
 Kernels of single ops, compiled without a predictor around them, and run on memory that shows what they touch.
 """
 
-import importlib
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from compiler import codegen
-from compiler.codegen.kernels import layer_view, template_name
-from compiler.ir import BATCH, Attribute, DType, Model, Origin, Output
-from compiler.ops import OPS
-from compiler.ops.builder import GraphBuilder
+from compiler.ir import DType, Model
 from compiler.options import BuildOptions
+from tests.generated_code.cases import Array, Case, blob_of, harness_in, kernel_texts, model_of
 from tests.models import PLAIN, policy, sources
 
-Array = np.ndarray[Any, Any]
+WORDS = ("simd.py", "lowering.py", "jit.py")
+"""The files that kernels need of a package."""
 
 TEXT = """
 import numpy as np
@@ -45,17 +41,6 @@ def block(memory, constants):
 """
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """
-    One node: an op on tensors that each observation has its own of, (dtype, shape), and on constants.
-    """
-
-    op: str
-    inputs: Sequence[tuple[DType, tuple[int, ...]] | Array]
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Place:
     """
@@ -75,7 +60,7 @@ class Kernels:
 
     def __init__(self, cases: Sequence[Case], lanes: int, module: ModuleType, model: Model, places: list[list[Place]]):
         self.cases, self.lanes, self.module, self.model, self.places = cases, lanes, module, model, places
-        self.constants = _blob(model)[0]
+        self.constants = blob_of(model)[1]
         self.words = max(place.offset + place.words for each in places for place in each)
 
     def one(self, inputs: Sequence[Sequence[Array]]) -> list[Array]:
@@ -126,41 +111,15 @@ def values(memory: Array, place: Place, factor: int) -> Array:
     return result
 
 
-def model_of(cases: Sequence[Case]) -> Model:
-    """
-    A model with one node for each case, named by its number.
-    """
-    graph = GraphBuilder()
-    inputs, results = [], []
-    for number, case in enumerate(cases):
-        names = []
-        for position, given in enumerate(case.inputs):
-            name = f"{number}.{position}"
-            if isinstance(given, np.ndarray):
-                names.append(graph.constant(name, given))
-            else:
-                names.append(graph.input(name, given[0], (BATCH, *given[1])))
-                inputs.append(name)
-        results.append(graph.add(case.op, names, f"case_{number}", **case.attributes))
-    return Model(
-        name="cases",
-        nodes=tuple(graph.nodes),
-        tensors=graph.tensors,
-        inputs=tuple(inputs),
-        outputs=tuple(Output(result, result) for result in results),
-        origin=Origin("cases", "0" * 64, "test"),
-    )
-
-
 @contextmanager
 def kernels(cases: Sequence[Case], lanes: int, folder: Path, name: str, *, plain: bool = False) -> Iterator[Kernels]:
     """
     The kernels of the cases, in a module of this name; with `plain` not compiled.
     """
     model = model_of(cases)
-    names = {node.outputs[0]: f"case_{number}" for number, node in enumerate(model.nodes)}
+    names = {node.name: f"case_{number}" for number, node in enumerate(model.nodes)}
     places, calls, block_calls = [], [], []
-    offsets, top, register = _blob(model)[1], 0, max(lanes, 2)
+    offsets, top, register = blob_of(model)[0], 0, max(lanes, 2)
     for node in model.nodes:
         each, one, several = [], [], []
         for tensor in (model.tensors[name] for name in (*node.inputs, *node.outputs)):
@@ -174,60 +133,12 @@ def kernels(cases: Sequence[Case], lanes: int, folder: Path, name: str, *, plain
             several.append(f"advance(work, {top} * LANES)")
             top += words
         places.append(each)
-        calls.append(f"    {names[node.outputs[0]]}({', '.join(one)})")
-        block_calls.append(f"    {names[node.outputs[0]]}_block({', '.join(several)})")
-    package = folder / name
-    package.mkdir(parents=True)
-    files = sources(policy(), BuildOptions(lanes=lanes))
-    for file in ("simd.py", "lowering.py", "jit.py"):
-        (package / file).write_text(PLAIN if plain and file == "jit.py" else str(files[file]))
-    (package / "__init__.py").write_text("")
-    text = _text(model, names, lanes)
-    code = TEXT.format(kernels=text, calls="\n".join(calls), block_calls="\n".join(block_calls))
-    (package / "harness.py").write_text(code)
-    sys.path.insert(0, str(folder))
-    try:
-        yield Kernels(cases, lanes, importlib.import_module(f"{name}.harness"), model, places)
-    finally:
-        sys.path.remove(str(folder))
-        for key in [key for key in sys.modules if key.split(".")[0] == name]:
-            del sys.modules[key]
-
-
-def _text(model: Model, names: Mapping[str, str], lanes: int) -> str:
-    """
-    The kernels, after the functions that they call.
-    """
-    environment = codegen._environment()
-    texts = []
-    for node in model.nodes:
-        layer = layer_view(model, node, names[node.outputs[0]], lanes)
-        texts.append(environment.get_template(template_name(node)).render(layer=layer, lanes=lanes).strip())
-    return "\n\n\n".join([*codegen._functions("\n".join(texts)), *texts])
-
-
-def right(case: Case, inputs: Sequence[Array]) -> Array:
-    """
-    What the reference computes of a batch.
-    """
-    given = iter(inputs)
-    arrays = [part if isinstance(part, np.ndarray) else next(given) for part in case.inputs]
-    wide = [array.astype(np.float64) if array.dtype.kind == "f" else array for array in arrays]
-    with np.errstate(all="ignore"):
-        row = OPS[case.op]
-        return row.reference(*wide, **row.complete(case.attributes))
-
-
-def _blob(model: Model) -> tuple[Array, dict[str, int]]:
-    """
-    All constants, each at a whole cache line with NaN behind it, and where they begin.
-    """
-    offsets, parts, top = {}, [], 0
-    for tensor in model.constants():
-        assert tensor.data is not None
-        words = np.ascontiguousarray(tensor.data).reshape(-1).view(np.float32)
-        room = -(-words.size // 16) * 16
-        offsets[tensor.name] = top
-        parts.append(np.pad(words, (0, room - words.size), constant_values=np.nan))
-        top += room
-    return np.concatenate([*parts, np.full(16, np.nan, np.float32)]), offsets
+        calls.append(f"    {names[node.name]}({', '.join(one)})")
+        block_calls.append(f"    {names[node.name]}_block({', '.join(several)})")
+    files = {file: str(text) for file, text in sources(policy(), BuildOptions(lanes=lanes)).items() if file in WORDS}
+    if plain:
+        files["jit.py"] = PLAIN
+    text = kernel_texts(model, names, lanes)
+    files["harness.py"] = TEXT.format(kernels=text, calls="\n".join(calls), block_calls="\n".join(block_calls))
+    with harness_in(folder, name, files) as module:
+        yield Kernels(cases, lanes, module, model, places)

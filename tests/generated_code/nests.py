@@ -2,26 +2,19 @@
 Kernels of general models, compiled without a predictor around them, on memory that shows what they touch.
 """
 
-import importlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import numpy as np
 
 from compiler import codegen
-from compiler.codegen.kernels import layer_view, template_name
-from compiler.ir import BATCH, Attribute, DType, Model, Node, Origin, Output
-from compiler.ops import OPS
-from compiler.ops.builder import GraphBuilder
+from compiler.ir import DType, Model, Node
 from compiler.options import BuildOptions
+from tests.generated_code.cases import Array, Case, blob_of, harness_in, kernel_texts, model_of
 from tests.models import PLAIN, policy, sources
 
-Array = np.ndarray[Any, Any]
 LINE = 16
 """float32 to whose multiples all tensors are aligned."""
 POISON = np.float32(np.nan)
@@ -40,26 +33,6 @@ def run(memory, constants):
 {calls}
     return 0
 """
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """
-    One node: an op on computed tensors, given as (dtype, dims), and on constants.
-    """
-
-    op: str
-    inputs: Sequence[tuple[DType, tuple[int, ...]] | Array]
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
-    low: float = -np.inf
-    """The least value of random inputs, and the greatest."""
-    high: float = np.inf
-    exact: bool = False
-    """Whether the result must be that of the reference, rounded."""
-
-    def __repr__(self) -> str:
-        shapes = [part.shape if isinstance(part, np.ndarray) else part[1] for part in self.inputs]
-        return f"{self.op} of {shapes} {dict(self.attributes)}"
 
 
 class Nests:
@@ -93,33 +66,6 @@ class Nests:
         ]
 
 
-def model_of(cases: Sequence[Case]) -> Model:
-    """
-    A model with one node for each case, named by its number.
-    """
-    graph = GraphBuilder()
-    inputs: list[str] = []
-    results: list[str] = []
-    for number, case in enumerate(cases):
-        names = []
-        for position, given in enumerate(case.inputs):
-            name = f"{number}.{position}"
-            if isinstance(given, np.ndarray):
-                names.append(graph.constant(name, given))
-            else:
-                names.append(graph.input(name, given[0], (BATCH, *given[1])))
-                inputs.append(name)
-        results += graph.add_all(case.op, names, f"case_{number}", **case.attributes)
-    return Model(
-        name="cases",
-        nodes=tuple(graph.nodes),
-        tensors=graph.tensors,
-        inputs=tuple(inputs),
-        outputs=tuple(Output(result, result) for result in results),
-        origin=Origin("cases", "0" * 64, "test"),
-    )
-
-
 def words(lanes: int) -> dict[str, str]:
     """
     The files of the words that kernels of general models are written with.
@@ -130,7 +76,7 @@ def words(lanes: int) -> dict[str, str]:
         name: codegen._environment().get_template(f"predictor/{name}.jinja").render(predictor=view, lanes=lanes)
         for name in ("simd.py", "lowering.py")
     }
-    return {**rendered, "jit.py": str(files["jit.py"]), "__init__.py": ""}
+    return {**rendered, "jit.py": str(files["jit.py"])}
 
 
 @contextmanager
@@ -144,22 +90,13 @@ def nests(cases: Sequence[Case], lanes: int, folder: Path, name: str, *, plain: 
         if tensor.data is None:
             places[tensor.name] = top
             top += -(-tensor.elements // LINE) * LINE + LINE  # a line of NaN lies behind each
-    offsets, blob = _blob(model)
+    offsets, blob = blob_of(model, LINE)
     functions = {node.name: f"case_{number}" for number, node in enumerate(model.nodes)}
     calls = [f"    {functions[node.name]}({_arguments(node, places, offsets)})" for node in model.nodes]
-    package = folder / name
-    package.mkdir(parents=True)
-    for file, text in words(lanes).items():
-        (package / file).write_text(PLAIN if plain and file == "jit.py" else text)
-    code = TEXT.format(kernels=_text(model, functions, lanes), calls="\n".join(calls))
-    (package / "harness.py").write_text(code)
-    sys.path.insert(0, str(folder))
-    try:
-        yield Nests(cases, model, places, blob, importlib.import_module(f"{name}.harness"))
-    finally:
-        sys.path.remove(str(folder))
-        for key in [key for key in sys.modules if key.split(".")[0] == name]:
-            del sys.modules[key]
+    files = {**words(lanes), **({"jit.py": PLAIN} if plain else {})}
+    files["harness.py"] = TEXT.format(kernels=kernel_texts(model, functions, lanes), calls="\n".join(calls))
+    with harness_in(folder, name, files) as module:
+        yield Nests(cases, model, places, blob, module)
 
 
 def _arguments(node: Node, places: Mapping[str, int], offsets: Mapping[str, int]) -> str:
@@ -168,19 +105,6 @@ def _arguments(node: Node, places: Mapping[str, int], offsets: Mapping[str, int]
         for name in (*node.inputs, *node.outputs)
     ]
     return ", ".join(pointers)
-
-
-def _text(model: Model, names: Mapping[str, str], lanes: int) -> str:
-    """
-    The kernels, after the functions that they call.
-    """
-    environment = codegen._environment()
-    texts = []
-    for node in model.nodes:
-        layer = layer_view(model, node, names[node.name], lanes)
-        texts.append(environment.get_template(template_name(node)).render(layer=layer, lanes=lanes).strip())
-    assert not [line for text in texts for line in text.splitlines() if len(line) > 120]
-    return "\n\n\n".join([*codegen._functions("\n".join(texts)), *texts])
 
 
 def random_inputs(case: Case, rng: np.random.Generator, batch: int) -> list[Array]:
@@ -201,30 +125,3 @@ def random_inputs(case: Case, rng: np.random.Generator, batch: int) -> list[Arra
             drawn = rng.normal(size=(batch, *dims)) * 2
             found.append(np.clip(drawn, case.low, case.high).astype(np.float32))
     return found
-
-
-def right(case: Case, inputs: Sequence[Array]) -> tuple[Array, ...]:
-    """
-    What the reference computes of several samples.
-    """
-    given = iter(inputs)
-    arrays = [part if isinstance(part, np.ndarray) else next(given) for part in case.inputs]
-    wide = [array.astype(np.float64) if array.dtype.kind == "f" else array for array in arrays]
-    with np.errstate(all="ignore"):
-        row = OPS[case.op]
-        return row.evaluate(wide, row.complete(case.attributes))
-
-
-def _blob(model: Model) -> tuple[dict[str, int], Array]:
-    """
-    Where all constants begin, each at a whole cache line with NaN behind it, and the constants.
-    """
-    offsets, parts, top = {}, [], 0
-    for tensor in model.constants():
-        assert tensor.data is not None
-        content = np.ascontiguousarray(tensor.data).tobytes()
-        content += b"\xff" * (-len(content) % (4 * LINE) + 4 * LINE)
-        offsets[tensor.name] = top
-        parts.append(np.frombuffer(content, np.float32))
-        top += parts[-1].size
-    return offsets, np.concatenate([*parts, np.full(LINE, POISON, np.float32)])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from compiler.ir import DType
-from tests.generated_code.nests import Array, Case, Nests, nests, random_inputs
+from tests.generated_code.cases import Array, Case
+from tests.generated_code.nests import Nests, nests, random_inputs
 from tests.generated_code.test_nests import WAYS, check_all, normal
 
 FLOAT, INTEGER, BOOL = DType.FLOAT32, DType.INT64, DType.BOOL

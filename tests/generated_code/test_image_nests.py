@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from compiler.ir import DType
-from tests.generated_code.nests import Case, Nests, nests, random_inputs
+from tests.generated_code.cases import Case
+from tests.generated_code.nests import Nests, nests, random_inputs
 from tests.generated_code.test_nests import WAYS, check_all, normal
 
 FLOAT = DType.FLOAT32

@@ -12,7 +12,8 @@ from compiler.ir import DType
 from compiler.ops import OPS
 from compiler.ops.sequence import pack_recurrence
 from tests.generated_code import test_folding_nests, test_image_nests, test_nests
-from tests.generated_code.nests import Case, Nests, nests, random_inputs
+from tests.generated_code.cases import Case
+from tests.generated_code.nests import Nests, nests, random_inputs
 from tests.generated_code.test_nests import WAYS, check_all, normal
 
 FLOAT = DType.FLOAT32
