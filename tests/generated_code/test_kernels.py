@@ -460,3 +460,11 @@ def test_bounds_are_reached_and_never_left(head, bounds, tmp_path):
         assert (actions <= space.high * (1 + scale)).all()
         assert near(actions.max(axis=0), space.high, 1e-6)
         assert near(actions.min(axis=0), space.low, 1e-6)
+
+
+def test_no_kernel_is_compiled_twice(tmp_path):
+    with predictor(tmp_path / "agent", policy(hidden=(16, 32, 8))) as agent:
+        kernels = importlib.import_module(f"{agent.__name__}.kernels")
+        compiled = {name: len(found.overloads) for name, found in vars(kernels).items() if hasattr(found, "overloads")}
+    assert max(compiled.values()) == 1, compiled
+    assert sum(compiled.values()) > 5

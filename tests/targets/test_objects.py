@@ -47,3 +47,13 @@ def test_a_failure_says_what_numba_said(translate, tmp_path):
     broken = {**PACKAGE, "exports.py": "def act(given: int) -> int:\n    return given.size\n"}
     with pytest.raises(BuildError, match=r"riscv64-linux-gnu: the kernels can't be translated:(.|\n)*size"):
         translate(tmp_path, {"": broken}, "agent", ["act"], find("riscv64-linux-gnu"))
+
+
+def test_one_level_that_fails_fails_the_build(translate, tmp_path):
+    triple = for_cpu(find("x86_64-linux-gnu"), None)
+    first, *others = (level.suffix for level in triple.levels)
+    broken = {**PACKAGE, "exports.py": "def act(given: int) -> int:\n    return given.size\n"}
+    packages = {first: broken, **dict.fromkeys(others, PACKAGE)}
+    assert len(packages) == 3
+    with pytest.raises(BuildError, match=r"x86_64-linux-gnu: the kernels can't be translated:(.|\n)*size"):
+        translate(tmp_path, packages, "agent", ["act"], triple)
