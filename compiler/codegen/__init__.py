@@ -19,7 +19,7 @@ from compiler.codegen.general import TAKEN, GeneralView, general_view, names_of
 from compiler.codegen.inputs import KINDS, input_names
 from compiler.codegen.interface import interface_of
 from compiler.codegen.kernels import function_names, layer_view, template_name
-from compiler.codegen.naming import kernel_names
+from compiler.codegen.naming import comment, kernel_names
 from compiler.codegen.native import NativeView
 from compiler.codegen.predictor import PredictorView, predictor_view
 from compiler.codegen.source import define, import_order, importing
@@ -85,15 +85,55 @@ def _render_general(model: Model, encoded: EncodedModel, options: BuildOptions, 
     """
     The sources of a predictor that is no policy's.
     """
+    view = _general_view(model, encoded, options, name, options.lanes)
+    return {file: _file(file, view, {}) for file in GENERAL}
+
+
+def _general_view(model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int) -> GeneralView:
+    """
+    Everything about a general predictor with registers of `lanes` values, the texts of its layers included.
+    """
     nodes = [node for node in model.nodes if node.op not in ARRANGING]
     inputs, outputs, states = names_of(model)
     variables = {*inputs, *outputs, *states, *(f"next_{name}" for name in states)}
     names = kernel_names([node.name for node in nodes], _reserved_in_general() | variables)
-    functions = {node.outputs[0]: name for node, name in zip(nodes, names, strict=True)}
+    functions, layers = _shared_layers(model, nodes, names, lanes)
     digest = hashlib.sha256(encoded.data).hexdigest()
-    view = general_view(model, encoded, digest, options, name, functions)
-    _add_layers(view, model, nodes, functions)
-    return {file: _file(file, view, {}) for file in GENERAL}
+    view = general_view(model, encoded, digest, options, lanes, name, functions)
+    view.layers.extend(layers)
+    view.functions.extend(_functions("\n".join(layers)))
+    return view
+
+
+def _shared_layers(
+    model: Model, nodes: Sequence[Node], names: Sequence[str], lanes: int
+) -> tuple[dict[str, str], list[str]]:
+    """
+    The kernel's name for each node's first output, and the kernels' texts: nodes that compute alike share the first's.
+    """
+    functions: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    sharing: dict[str, list[Node]] = {}
+    for node, name in zip(nodes, names, strict=True):
+        text = _layer(model, node, name, lanes)
+        code = re.sub(rf"^def {name}", "def ", _without_prose(text), flags=re.MULTILINE)
+        sharing.setdefault(code, []).append(node)
+        first = sharing[code][0]
+        functions[node.outputs[0]] = functions[first.outputs[0]] if first is not node else name
+        texts.setdefault(code, text)
+    for code, alike in sharing.items():
+        if len(alike) > 1:
+            title = f"`{comment(alike[0].name)}`"
+            texts[code] = texts[code].replace(title, f"{title} and {len(alike) - 1} more", 1)
+    return functions, list(texts.values())
+
+
+def _layer(model: Model, node: Node, function: str, lanes: int) -> str:
+    """
+    The text of a node's kernel.
+    """
+    layer = layer_view(model, node, function, lanes)
+    return _environment().get_template(template_name(node)).render(layer=layer, lanes=lanes).strip()
 
 
 TRANSLATED = (KERNELS, EXPORTS, "simd.py", "lowering.py")
@@ -180,16 +220,11 @@ def _view(model: Model, encoded: EncodedModel, options: BuildOptions, name: str,
     return view
 
 
-def _add_layers(
-    view: PredictorView | GeneralView, model: Model, nodes: Sequence[Node], functions: Mapping[str, str]
-) -> None:
+def _add_layers(view: PredictorView, model: Model, nodes: Sequence[Node], functions: Mapping[str, str]) -> None:
     """
     Writes the kernels, and the functions of vectors that they call.
     """
-    for node in nodes:
-        layer = layer_view(model, node, functions[node.outputs[0]], view.lanes)
-        template = _environment().get_template(template_name(node))
-        view.layers.append(template.render(layer=layer, lanes=view.lanes).strip())
+    view.layers.extend(_layer(model, node, functions[node.outputs[0]], view.lanes) for node in nodes)
     view.functions.extend(_functions("\n".join(view.layers)))
 
 

@@ -272,6 +272,7 @@ def general_view(
     encoded: EncodedModel,
     digest: str,
     options: BuildOptions,
+    lanes: int,
     name: str,
     functions: dict[str, str],
 ) -> GeneralView:
@@ -283,6 +284,7 @@ def general_view(
         encoded: its model file.
         digest: the model file's SHA-256.
         options: how to build.
+        lanes: values in a register.
         name: the package's name.
         functions: the kernel's name for each node's first output.
 
@@ -300,7 +302,7 @@ def general_view(
         raise UnsupportedError(model.origin.file, "has states and a batch: a model with states takes one observation")
     return GeneralView(
         name=name,
-        lanes=options.lanes,
+        lanes=lanes,
         source=comment(model.origin.file),
         spec=python(_specification(model, name, inputs, outputs)),
         inputs=inputs,
