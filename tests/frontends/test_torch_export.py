@@ -136,3 +136,13 @@ def test_buffers_that_are_written_are_states():
 def test_half_precision_is_computed_in_float32():
     module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).to(torch.bfloat16)
     compare(module, (torch.zeros(2, 4, dtype=torch.bfloat16),))
+
+
+def test_asking_leaves_the_module_as_it_was():
+    module = randomised(Remembering(), 0)
+    program = exported(module, (torch.zeros(1, 6),), dynamic=False)
+    before = {name: value.clone() for name, value in module.named_buffers()}
+    ask = asking(program, "module", ["hidden", "history"])
+    first = ask([np.ones((1, 1, 6), np.float32), np.ones((1, 1, 4), np.float32), np.ones((1, 3, 6), np.float32)])
+    assert not np.array_equal(first[1], np.ones((1, 1, 4)))
+    assert all(torch.equal(value, before[name]) for name, value in module.named_buffers())

@@ -36,6 +36,8 @@ def asking(program: ExportedProgram, where: str, states: Sequence[str] = ()) -> 
         module = program.module(check_guards=False)
     if any(value.dtype in REDUCED for value in program.state_dict.values() if isinstance(value, torch.Tensor)):
         module = module.float()
+    for name in states:
+        _own_buffer(module, name)
     batched = bool(batch_of(program, where))
     kept = [
         isinstance(spec.arg, TensorArgument)
@@ -65,6 +67,15 @@ def asking(program: ExportedProgram, where: str, states: Sequence[str] = ()) -> 
         return [np.stack(each) for each in zip(*answers, strict=True)]
 
     return ask
+
+
+def _own_buffer(module: torch.nn.Module, name: str) -> None:
+    """
+    Puts a copy in the place of a buffer, which belongs to the module that was exported: answers may not change that.
+    """
+    path, _, last = name.rpartition(".")
+    owner = module.get_submodule(path)
+    setattr(owner, last, owner.get_buffer(last).clone())
 
 
 def _arguments(program: ExportedProgram, inputs: Sequence[Array]) -> tuple[Any, Any]:
