@@ -66,13 +66,6 @@ class GeneralArray:
         return KINDS[self.dtype]
 
     @property
-    def held(self) -> str:
-        """
-        The dtype in which kernels give it.
-        """
-        return "int64" if self.dtype == "int64" else "float32"
-
-    @property
     def flat(self) -> bool:
         """
         Whether one observation is a row.
@@ -85,8 +78,7 @@ class GeneralArray:
         """
         shape = self.shape if form == "shape" else f"(rows, {self.shape[1:]}".replace("(rows, )", "(rows,)")
         plain = form == "row" or (form == "shape" and self.flat)
-        shaped = self.name if plain else f"{self.name}.reshape({shape.replace(',)', ')')})"
-        return f"{shaped}.astype(np.bool_)" if self.dtype == "bool" else shaped
+        return self.name if plain else f"{self.name}.reshape({shape.replace(',)', ')')})"
 
 
 @dataclass(frozen=True)
@@ -155,8 +147,8 @@ class GeneralView:
         """
         The dtypes of the outputs, as the kernels that write them end, and the words that these use.
         """
-        words = {"float32": ("", "store_scalar"), "int64": ("_integers", "store_integer")}
-        return sorted({words[array.held] for array in self.left})
+        words = {"": "store_scalar", "_integers": "store_integer", "_bytes": "store_byte"}
+        return sorted({(array.kind, words[array.kind]) for array in self.left})
 
     @property
     def whole(self) -> bool:
@@ -255,15 +247,14 @@ class GeneralView:
         """
         return tuple_source([f"address({array.name})" for array in arrays], 10)
 
-    def moved(self, arrays: list[GeneralArray], outputs: bool = False) -> str:
+    def moved(self, arrays: list[GeneralArray]) -> str:
         """
         Where those of one observation begin, as a tuple.
         """
         moves = []
         for array in arrays:
-            bytewise = array.dtype == "bool" and not outputs
-            distance = array.count * (1 if bytewise else WORDS[array.held])
-            moves.append(f"{'skip' if bytewise else 'advance'}({array.name}, row * {distance})")
+            move, distance = ("skip", 1) if array.dtype == "bool" else ("advance", WORDS[array.dtype])
+            moves.append(f"{move}({array.name}, row * {array.count * distance})")
         return tuple_source(moves, 1, 12)
 
 
