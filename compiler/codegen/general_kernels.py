@@ -12,9 +12,10 @@ from compiler.codegen import pool_kernels as pools
 from compiler.codegen.attention_kernels import write_attention
 from compiler.codegen.body import Body, KernelView, Operand
 from compiler.codegen.conv_kernels import write_conv, write_conv_transposed
+from compiler.codegen.dense_over_kernels import write_dense_over
 from compiler.codegen.element_kernels import BINARY, UNARY, cast_expression, write_binary, write_elements
 from compiler.codegen.naming import comment
-from compiler.codegen.product_kernels import write_linear, write_matmul
+from compiler.codegen.product_kernels import write_matmul
 from compiler.codegen.reduction_kernels import FOLDS, write_place_of_extreme, write_reduction, write_running_sum
 from compiler.codegen.sequence_kernels import write_lstm_steps, write_sequence
 from compiler.errors import BuildError, quote
@@ -33,7 +34,7 @@ def general_kernel(model: Model, node: Node, function: str, lanes: int, activati
         node: of a general op, or of an activation.
         function: the kernel's name.
         lanes: values in a register.
-        activation: the call of an activation's function on `x`.
+        activation: the call on `x` of the function of an activation, which the node is or which follows it.
 
     Raises:
         BuildError: if the node is of an op that has no kernel yet.
@@ -54,6 +55,8 @@ def general_kernel(model: Model, node: Node, function: str, lanes: int, activati
 
 def _write(model: Model, node: Node, activation: str) -> Writer:
     op = node.op
+    if op == "dense_over":
+        return lambda body, node, inputs, results: write_dense_over(body, inputs, results[0], activation)
     if activation or op in UNARY:
         return lambda body, node, inputs, results: write_elements(body, [*inputs], results[0], activation or UNARY[op])
     if op in BINARY:
@@ -80,7 +83,7 @@ def _only_value(model: Model, name: str) -> float | None:
 INPUTS = {
     "where": ("condition", "source", "other"),
     "embedding": ("indices", "table"),
-    "linear_over": ("source", "weight", "bias"),
+    "dense_over": ("source", "weight", "bias", "added"),
     "layer_norm": ("source", "weight", "bias"),
     "group_norm": ("source", "weight", "bias"),
     "rms_norm": ("source", "weight"),
@@ -121,7 +124,6 @@ WRITERS: Mapping[str, Writer] = {
     "rms_norm": lambda body, node, inputs, results: norms.write_row_norm(body, node, inputs[0]),
     "group_norm": lambda body, node, inputs, results: norms.write_group_norm(body, node, inputs[0]),
     "matmul": lambda body, node, inputs, results: write_matmul(body, *inputs, *results),
-    "linear_over": lambda body, node, inputs, results: write_linear(body, inputs[0], results[0]),
     "attention": lambda body, node, inputs, results: write_attention(body, node, inputs, results[0]),
     **dict.fromkeys(("lstm", "gru", "rnn"), write_sequence),
     "lstm_steps": write_lstm_steps,

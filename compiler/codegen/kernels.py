@@ -44,10 +44,8 @@ def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView
     features = model.tensors[node.inputs[0]].elements
     title = f"`{comment(node.name)}`: {_title(model, node)}"
     activation, arguments = _activation(node)
-    if model.policy is None and OPS[node.op].elementwise:
-        return general_kernel(model, node, function, lanes, f"{activation}(x{arguments})")
-    if OPS[node.op].template == "nest":
-        return general_kernel(model, node, function, lanes)
+    if OPS[node.op].template == "nest" or (model.policy is None and OPS[node.op].elementwise):
+        return general_kernel(model, node, function, lanes, f"{activation}(x{arguments})" if activation else "")
     common = LayerView(function, title, lanes, features, activation, arguments)
     if OPS[node.op].elementwise or node.op in PLAIN:
         return common

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from compiler.ir import Tensor
+from compiler.ops.dense import COLUMNS, unpack
 from compiler.ops.dims import (
     FLOAT,
     Dims,
@@ -16,9 +17,11 @@ from compiler.ops.dims import (
     need_constant,
     need_kind,
     need_one_computed,
+    number,
     sample,
     spread,
 )
+from compiler.ops.fused import FusedOp, activate
 from compiler.ops.table import Array, Attributes, Op, TensorType, refuse
 
 
@@ -53,6 +56,40 @@ def _linear_over_result(inputs: Sequence[Tensor], attributes: Attributes) -> Ten
     need_constant("linear_over", weight, (sizes[0], dims[-1]))
     need_constant("linear_over", bias, sizes[:1])
     return sample(FLOAT, (*dims[:-1], sizes[0]))
+
+
+def _dense_over_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
+    if not 3 <= len(inputs) <= 4:
+        refuse(
+            "dense_over", f"takes a source, a weight, a bias and what is added or nothing, found {len(inputs)} inputs"
+        )
+    source, weight, bias = inputs[:3]
+    need_computed("dense_over", source)
+    need_kind("dense_over", (FLOAT,), source)
+    dims, outputs = dims_of("dense_over", source), number("dense_over", attributes, "outputs", 1)
+    if not dims:
+        refuse("dense_over", "needs one dimension or more, found none")
+    blocks, _, width = dims_of("dense_over", weight, 3)
+    if not (blocks - 1) * width < outputs <= blocks * width:
+        refuse("dense_over", f"attribute outputs must fit {blocks} blocks of {width}, found {outputs}")
+    need_constant("dense_over", weight, (blocks, dims[-1], width))
+    need_constant("dense_over", bias, (blocks * width,))
+    result = (*dims[:-1], outputs)
+    for added in inputs[3:]:
+        need_computed("dense_over", added)
+        need_kind("dense_over", (FLOAT,), added)
+        if dims_of("dense_over", added) != result:
+            refuse("dense_over", f"what is added must be {result}, found {dims_of('dense_over', added)}")
+    return sample(FLOAT, result)
+
+
+def _dense_over(
+    x: Array, weight: Array, bias: Array, *added: Array, outputs: int, activation: str, **parameters: float
+) -> Array:
+    result = x @ unpack(weight, COLUMNS, x.shape[-1], outputs).T + bias[:outputs]
+    for other in added:
+        result = result + other
+    return activate(result, activation, parameters)
 
 
 def _attention_dims(inputs: Sequence[Tensor]) -> tuple[Dims, Dims, Dims]:
@@ -123,9 +160,18 @@ ROWS = (
         result=_linear_over_result,
         reference=lambda x, weight, bias: x @ weight.T + bias,
         arity=3,
+        multiply_adds=lambda inputs, attributes: inputs[0].elements * inputs[2].elements,
+    ),
+    FusedOp(
+        name="dense_over",
+        summary="nn.Linear over the last dimension, packed, with what is added to it and the activation that follows",
+        result=_dense_over_result,
+        reference=_dense_over,
+        arity=None,
+        attributes={"outputs": int, "activation": ""},
         template="nest",
         single=True,
-        multiply_adds=lambda inputs, attributes: inputs[0].elements * inputs[2].elements,
+        multiply_adds=lambda inputs, attributes: inputs[0].elements * int(str(attributes["outputs"])),
     ),
     Op(
         name="attention",

@@ -101,3 +101,29 @@ def _cost(height: int, width: int, rows: int, columns: int, vectors: int, steps:
         step = max(pixels * vectors, pixels + vectors, CHAINS) + OVERHEAD
         total += tiles * (step * steps + START)
     return total * (1 + VARIANT * (len(variants) - 1))
+
+
+PRODUCT_SPEED = {1: 0.63, 2: 0.80, 3: 0.84, 4: 0.72}
+"""What part of the peak a product of matrices reaches, by registers of columns in a tile of as many rows as fit."""
+FEW_ROWS = 3
+"""Rows up to which registers of columns are what keeps the processor busy."""
+
+
+def product_vectors(rows: int, columns: int, lanes: int) -> int:
+    """
+    The registers of columns in a tile of a product of matrices whose right one is packed.
+
+    Args:
+        rows: of the left matrix.
+        columns: of the right one.
+        lanes: values in a register.
+    """
+    registers = -(-columns // lanes)
+    if rows <= FEW_ROWS:
+        return min(registers, MOST_VECTORS)
+
+    def cost(vectors: int) -> float:
+        whole, rest = divmod(registers, vectors)
+        return whole * vectors / PRODUCT_SPEED[vectors] + (rest / PRODUCT_SPEED[rest] if rest else 0.0)
+
+    return min(range(1, min(registers, MOST_VECTORS) + 1), key=cost)

@@ -18,12 +18,14 @@ from compiler.passes.fold_divisor import fold_divisor
 from compiler.passes.fold_embeddings import fold_embeddings
 from compiler.passes.fold_scales import fold_scales
 from compiler.passes.fuse_activations import fuse_activations
+from compiler.passes.fuse_sums import fuse_sums
 from compiler.passes.keep_action import keep_action
 from compiler.passes.look_up_one_hots import look_up_one_hots
 from compiler.passes.lower_layers import lower_layers
 from compiler.passes.merge_masks import merge_masks
 from compiler.passes.pack_convolutions import pack_convolutions
 from compiler.passes.pack_dense import pack_dense
+from compiler.passes.pack_dense_over import pack_dense_over
 from compiler.passes.project_sequences import project_sequences
 from compiler.passes.sink_reshapes import sink_reshapes
 
@@ -46,6 +48,8 @@ PIPELINE: tuple[Pass, ...] = (
     fold_divisor,
     pack_convolutions,
     pack_dense,
+    pack_dense_over,
+    fuse_sums,
     fuse_activations,
 )
 """The passes of every build, in order."""

@@ -8,7 +8,7 @@ from compiler.ir import Model, Node
 from compiler.ops import OPS
 from compiler.options import BuildOptions
 
-LAYERS = ("dense", "lookup", "convolution")
+LAYERS = ("dense", "dense_over", "lookup", "convolution")
 """The ops that take an activation."""
 SHORT = ("relu", "leaky_relu", "hardtanh", "threshold", "divide")
 """What a convolution, whose kernel holds a copy for each of its many sums, takes: the rest costs more to compile than a
@@ -21,15 +21,17 @@ def fuse_activations(model: Model, options: BuildOptions) -> Model:
     """
     nodes: list[Node] = []
     tensors = dict(model.tensors)
+    places: dict[str, int] = {}
     for node in model.nodes:
-        layer = nodes[-1] if nodes else None
-        if layer is not None and _fits(layer, node, model):
-            nodes[-1] = replace(
-                layer, outputs=node.outputs, attributes={**layer.attributes, **node.attributes, "activation": node.op}
-            )
+        place = places.get(node.inputs[0])
+        if place is not None and _fits(nodes[place], node, model):
+            attributes = {**nodes[place].attributes, **node.attributes, "activation": node.op}
+            nodes[place] = replace(nodes[place], outputs=node.outputs, attributes=attributes)
             del tensors[node.inputs[0]]
         else:
+            place = len(nodes)
             nodes.append(node)
+        places |= dict.fromkeys(node.outputs, place)
     return model.with_graph(tuple(nodes), tensors)
 
 

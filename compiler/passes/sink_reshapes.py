@@ -10,11 +10,17 @@ from compiler.options import BuildOptions
 from compiler.passes.constants import Constants
 from compiler.passes.lower_layers import reshape
 
+LAYERS = ("conv", "conv2d", "convolution", "linear", "linear_over", "dense", "dense_over")
+"""What a sum can become a part of."""
+TOGETHER = ("plus", "minus", "times", "over", "largest_of", "least_of")
+"""Ops of two tensors that compute each element from the elements at its place."""
+
 
 def sink_reshapes(model: Model, options: BuildOptions) -> Model:
     """
     Lets an element-wise node follow the layer that computes its input, where only a `reshape` is between them.
 
+    One of two tensors of one shape does too; the other tensor is reshaped before it instead.
     Of reshapes in a row the last remains; one that changes nothing disappears.
     """
     if all(node.op != "reshape" for node in model.nodes):
@@ -32,6 +38,8 @@ class _Sinking:
         self.same: dict[str, str] = {}
         """Tensors in whose place another one of the same shape is read."""
         self.results = model.outputs
+        self.makers: dict[str, str] = {}
+        """The ops that compute what there is so far."""
 
     def result(self) -> Model:
         for node in self.model.nodes:
@@ -50,9 +58,39 @@ class _Sinking:
         if node.op == "reshape":
             self._reshape(node, origin)
         elif OPS[node.op].elementwise and origin != source:
-            self._sink(node, origin)
+            self._sink(node, (origin,), origin)
+        elif node.op in TOGETHER and (layer := self._layer(node)):
+            self._sink(node, tuple(self._as(layer, name) for name in node.inputs), layer)
         else:
-            self.nodes.append(node)
+            self._keep(node)
+
+    def _layer(self, node: Node) -> str:
+        """
+        The result of a layer that only reshapes divide from a node of two tensors of one shape; empty without one.
+        """
+        shapes = [self._shape(name) for name in node.inputs]
+        computed = all(self.constants.tensors[name].data is None for name in node.inputs)
+        if not computed or any(shape != self._shape(node.outputs[0]) for shape in shapes):
+            return ""
+        origins = [self.origins.get(name, name) for name in node.inputs]
+        layers = [origin for origin in origins if self.makers.get(origin) in LAYERS]
+        return layers[0] if layers and not any(name in layers for name in node.inputs) else ""
+
+    def _keep(self, node: Node) -> None:
+        self.nodes.append(node)
+        self.makers |= dict.fromkeys(node.outputs, node.op)
+
+    def _as(self, layer: str, name: str) -> str:
+        """
+        A tensor with the elements of another and the shape of a layer's result.
+        """
+        origin, shape = self.origins.get(name, name), self._shape(layer)
+        if self._shape(origin) == shape:
+            return origin
+        early = self.constants.unused(f"{name}:early")
+        self.constants.tensors[early] = Tensor(early, self.constants.tensors[name].dtype, shape)
+        self._reshape(reshape(name, origin, early, shape), origin)
+        return early
 
     def _reshape(self, node: Node, origin: str) -> None:
         (result,) = node.outputs
@@ -60,14 +98,14 @@ class _Sinking:
         if self._shape(origin) == self._shape(result) and (not self.model.is_result(result) or self._renamed(result)):
             self.same[result] = origin
             return
-        self.nodes.append(replace(node, inputs=(origin,)))
+        self._keep(replace(node, inputs=(origin,)))
 
     def _renamed(self, result: str) -> bool:
         """
         Lets the output that is a tensor be the tensor that has the same elements, if that is no output and no input.
         """
         origin = self.origins[result]
-        computed = any(origin in node.outputs for node in self.nodes)
+        computed = origin in self.makers
         taken = any(output.tensor == origin for output in self.results) or self.model.is_result(origin)
         if not computed or taken or any(state.output == result for state in self.model.states):
             return False
@@ -78,15 +116,15 @@ class _Sinking:
         )
         return True
 
-    def _sink(self, node: Node, origin: str) -> None:
+    def _sink(self, node: Node, inputs: tuple[str, ...], origin: str) -> None:
         """
-        Computes a node with its input's first shape, and reshapes the result.
+        Computes a node with the shape that one of its inputs had first, and reshapes the result.
         """
         (result,) = node.outputs
         early = self.constants.unused(f"{result}:early")
         kind = self.constants.tensors[result]
         self.constants.tensors[early] = Tensor(early, kind.dtype, self._shape(origin))
-        self.nodes.append(replace(node, inputs=(origin,), outputs=(early,)))
+        self._keep(replace(node, inputs=inputs, outputs=(early,)))
         self._reshape(reshape(node.name, early, result, kind.shape), early)
 
     def _shape(self, name: str) -> tuple[int | str, ...]:

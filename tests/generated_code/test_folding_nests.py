@@ -40,6 +40,15 @@ PRODUCTS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((4, 1), (1, 1)),
 )
 
+LAYERS: tuple[tuple[tuple[int, ...], int, int], ...] = (
+    ((5,), 3, 16),
+    ((3, 16), 17, 32),
+    ((2, 5, 33), 9, 16),
+    ((9, 1), 55, 48),
+    ((40, 7), 30, 16),
+)
+"""The source of a packed layer, its outputs, and how many of them lie side by side."""
+
 
 def reductions() -> Iterator[Case]:
     for dims, axes in DIMS:
@@ -73,8 +82,13 @@ def products() -> Iterator[Case]:
         yield Case("matmul", [(FLOAT, left), (FLOAT, right)])
     yield Case("matmul", [normal(7, 9), (FLOAT, (9, 20))])
     yield Case("matmul", [(FLOAT, (2, 7, 9)), normal(1, 9, 20)])
-    for dims, outputs in (((5,), 3), ((70,), 33), ((3, 16), 17), ((2, 3, 33), 9), ((9, 5), 1), ((13, 40), 30)):
-        yield Case("linear_over", [(FLOAT, dims), normal(outputs, dims[-1]), normal(outputs)])
+    for dims, outputs, width in LAYERS:
+        room = -(-outputs // width) * width
+        constants = [normal(room // width, dims[-1], width), normal(room)]
+        yield Case("dense_over", [(FLOAT, dims), *constants], {"outputs": outputs})
+        for activation in ("relu", "sigmoid"):  # applied in registers, and afterwards
+            attributes = {"outputs": outputs, "activation": activation}
+            yield Case("dense_over", [(FLOAT, dims), *constants, (FLOAT, (*dims[:-1], outputs))], attributes)
 
 
 CASES = (*reductions(), *norms(), *products())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from compiler.ir import BATCH, DType, Tensor
+from compiler.ir import BATCH, Attribute, DType, Tensor
 from compiler.ops import OPS, contraction
 from tests.ops.rows import SPECIAL, Constant, compare, constant, normal, refused, specials, tensor
 
@@ -33,6 +33,35 @@ def test_layers_over_the_last_dimension(dims):
     weight, bias = constant(7, 5), constant(7)
     compare("linear_over", [normal(*dims), weight, bias], functional.linear)
     compare("linear_over", [specials(*dims), weight, bias], functional.linear)
+
+
+def packed(weight: Constant, bias: Constant, width: int) -> list[Constant]:
+    """
+    Weight and bias in blocks of so many outputs.
+    """
+    room = -len(bias.data) % width
+    blocks = np.pad(weight.data, ((0, room), (0, 0))).reshape(-1, width, weight.data.shape[1])
+    return [Constant(blocks.transpose(0, 2, 1)), Constant(np.pad(bias.data, (0, room)))]
+
+
+@pytest.mark.parametrize(("dims", "outputs", "width"), [((5,), 7, 4), ((2, 3, 5), 8, 8), ((1, 1), 1, 16)])
+def test_packed_layers_over_the_last_dimension(dims, outputs, width):
+    weight, bias, added = constant(outputs, dims[-1]), constant(outputs), normal(*dims[:-1], outputs, seed=2)
+    constants = packed(weight, bias, width)
+
+    def layer(x: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
+        return functional.linear(x, torch.tensor(weight.data), torch.tensor(bias.data)) + sum(given[2:])
+
+    compare("dense_over", [normal(*dims), *constants], layer, outputs=outputs)
+    compare("dense_over", [specials(*dims), *constants, added], layer, outputs=outputs)
+    compare(
+        "dense_over",
+        [normal(*dims), *constants, added],
+        lambda *given: functional.leaky_relu(layer(*given), 0.25),
+        outputs=outputs,
+        activation="leaky_relu",
+        negative_slope=0.25,
+    )
 
 
 def masked(*dims: int) -> np.ndarray:
@@ -95,10 +124,13 @@ def products(op, *shapes, **attributes):
 def test_multiply_adds_of_one_sample():
     assert products("matmul", (BATCH, 2, 1, 3, 4), (BATCH, 1, 7, 4, 5)) == 2 * 7 * 3 * 4 * 5
     assert products("linear_over", (BATCH, 2, 3, 5), (7, 5), (7,)) == 2 * 3 * 5 * 7
+    assert products("dense_over", (BATCH, 2, 3, 5), (2, 5, 4), (8,), outputs=7) == 2 * 3 * 5 * 7
     shapes = (BATCH, 2, 3, 8), (BATCH, 2, 6, 8), (BATCH, 2, 6, 5)
     assert products("attention", *shapes, scale=1.0) == 2 * 3 * 6 * (8 + 5)
 
 
+X = (BATCH, 3, 4)
+NEEDED: dict[str, dict[str, Attribute]] = {"attention": {"scale": 1.0}, "dense_over": {"outputs": 12}}
 Q, K, V = (BATCH, 2, 4, 8), (BATCH, 2, 6, 8), (BATCH, 2, 6, 5)
 
 
@@ -118,6 +150,17 @@ Q, K, V = (BATCH, 2, 4, 8), (BATCH, 2, 6, 8), (BATCH, 2, 6, 5)
         ("linear_over", [(BATCH,), (5, 4), (5,)], {}, "needs one dimension or more"),
         ("linear_over", [(3, 4), (5, 4), (5,)], {}, r"must have shape \(batch, ...\)"),
         ("linear_over", [tensor((BATCH, 4), DType.INT64), (5, 4), (5,)], {}, "must be float32"),
+        ("dense_over", [X, (2, 4, 8)], {}, "takes a source, a weight, a bias and what is added or nothing"),
+        ("dense_over", [X, (2, 5, 8), (16,)], {}, r"must be a constant of shape \(2, 4, 8\), found \(2, 5, 8\)"),
+        ("dense_over", [X, (2, 4, 8), (12,)], {}, r"must be a constant of shape \(16,\), found \(12,\)"),
+        ("dense_over", [X, (3, 4, 8), (24,)], {}, "outputs must fit 3 blocks of 8, found 12"),
+        ("dense_over", [X, (1, 4, 8), (8,)], {}, "outputs must fit 1 blocks of 8, found 12"),
+        ("dense_over", [X, (2, 4, 8), (16,), (BATCH, 4, 12)], {}, r"what is added must be \(3, 12\), found \(4, 12\)"),
+        ("dense_over", [X, (2, 4, 8), (16,), tensor((BATCH, 3, 12), DType.INT64)], {}, "must be float32"),
+        ("dense_over", [X, (2, 4, 8), (16,)], {"activation": "softmax"}, "unknown activation"),
+        ("dense_over", [X, (2, 4, 8), (16,)], {"slope": 1.0}, "unknown attributes"),
+        ("dense_over", [(BATCH,), (2, 4, 8), (16,)], {}, "needs one dimension or more"),
+        ("dense_over", [(3, 4), (2, 4, 8), (16,)], {}, r"must have shape \(batch, ...\)"),
         ("attention", [Q, K], {}, "takes queries, keys, values and a mask or none, found 2 inputs"),
         ("attention", [Q, K, V, Q, K], {}, "found 5 inputs"),
         ("attention", [Q[1:], K[1:], V[1:]], {}, "all inputs are constants"),
@@ -135,8 +178,8 @@ Q, K, V = (BATCH, 2, 4, 8), (BATCH, 2, 6, 8), (BATCH, 2, 6, 5)
     ],
 )
 def test_what_rows_refuse(op, inputs, attributes, message):
-    refused(op, inputs, message, **({"scale": 1.0} if op == "attention" else {}) | attributes)
+    refused(op, inputs, message, **NEEDED.get(op, {}) | attributes)
 
 
 def test_every_row_is_here():
-    assert {"matmul", "linear_over", "attention"} == {row.name for row in contraction.ROWS}
+    assert {"matmul", "linear_over", "dense_over", "attention"} == {row.name for row in contraction.ROWS}
