@@ -86,6 +86,8 @@ class BuildOptions:
     """Execute what a source of PyTorch says, where only that tells what it holds: code, not tensors and known ops."""
     example_shapes: str | None = None
     """For a TorchScript archive: its inputs' shapes, `1,41`, divided by semicolons; `1,20:int64` if not float32."""
+    without: tuple[str, ...] | None = None
+    """Passes to leave out, by their names (`inspect --json` lists them): to find out which one a fault comes from."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("nonfinite", NONFINITE), ("lanes", LANES), ("target", TARGETS)):

@@ -208,7 +208,7 @@ def stages(model: Model, options: BuildOptions) -> Iterator[tuple[str, Model]]:
     The model as it was read, named `read`, then after each pass, named as the pass; each one is checked.
     """
     yield READ, model
-    for transform in passes.PIPELINE:
+    for transform in passes.wanted(options):
         model = check(transform(model, options), f"{model.name}: after the pass {transform.__name__}")
         yield transform.__name__, model
 
@@ -221,11 +221,11 @@ def run_passes(model: Model, options: BuildOptions) -> Model:
     return result
 
 
-def stage_names() -> list[str]:
+def stage_names(options: BuildOptions | None = None) -> list[str]:
     """
     What `stages` names, in order.
     """
-    return [READ, *(transform.__name__ for transform in passes.PIPELINE)]
+    return [READ, *(transform.__name__ for transform in passes.wanted(options or BuildOptions()))]
 
 
 def options_from(choices: Mapping[str, Any]) -> BuildOptions:

@@ -144,7 +144,8 @@ def inspect_command(source: Path, after: str | None, as_json: bool, **choices: A
     """
     Show the model of SOURCE, a checkpoint or a model file.
     """
-    options, names = chosen(choices), stage_names()
+    options = chosen(choices)
+    names = stage_names(options)
     if after is not None and after not in names:
         raise click.BadParameter(f"{after!a} is not one of {', '.join(names)}", param_hint="--after")
     last = after or names[-1]

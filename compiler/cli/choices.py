@@ -18,9 +18,9 @@ from compiler.pipeline import options_from
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def numbers(kind: type[int] | type[float]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+def divided(kind: type[int] | type[float] | type[str]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
     """
-    Reads numbers that are divided by commas, as a tuple: `3,84,84`.
+    Reads numbers or names that are divided by commas, as a tuple: `3,84,84`.
     """
 
     def read(_: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -73,7 +73,8 @@ def _option(option: Field[Any], hint: Any, text: str) -> Callable[[Command], Com
         name = f"{name}/{flag(f'no_{option.name}')}" if optional else name
         settings["is_flag"] = True
     elif get_origin(kind) is tuple:
-        settings |= {"callback": numbers(get_args(kind)[0]), "metavar": "N,..."}
+        (each, _) = get_args(kind)
+        settings |= {"callback": divided(each), "metavar": "NAME,..." if each is str else "N,..."}
     else:
         settings |= {"type": kind, "show_default": option.default is not None}
     return click.option(name, option.name, **settings)

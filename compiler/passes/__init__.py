@@ -7,6 +7,7 @@ A pass does one thing, leaves a model alone that it has nothing to do for, and k
 from collections.abc import Callable
 from typing import TypeAlias
 
+from compiler.errors import BuildError, quote
 from compiler.ir import Model
 from compiler.options import BuildOptions
 from compiler.passes.average_quantiles import average_quantiles
@@ -54,4 +55,24 @@ PIPELINE: tuple[Pass, ...] = (
 )
 """The passes of every build, in order."""
 
-__all__ = ["PIPELINE", "Pass"]
+NEEDED = ("convert_bounds", "pack_convolutions", "pack_dense")
+"""Those without which there are no kernels for some models, or wrong ones."""
+
+
+def wanted(options: BuildOptions) -> tuple[Pass, ...]:
+    """
+    The passes of a build, in order, without those that were switched off.
+
+    Raises:
+        BuildError: a name that no pass has, or one of a pass that is needed.
+    """
+    names = [transform.__name__ for transform in PIPELINE]
+    optional = [name for name in names if name not in NEEDED]
+    for name in options.without or ():
+        if name not in optional:
+            found = "is needed for every build" if name in names else "is no pass"
+            raise BuildError("options", f"without: {quote(name)} {found}; there are {', '.join(optional)}")
+    return tuple(transform for transform in PIPELINE if transform.__name__ not in (options.without or ()))
+
+
+__all__ = ["NEEDED", "PIPELINE", "Pass", "wanted"]
