@@ -145,7 +145,7 @@ def build(
                 progress(Step.MEASURE)
                 nanoseconds = None if means else nanoseconds_per_call(predictor, model)
         briefly = replace(resolved, verify_observations=min(resolved.verify_observations, LEVEL_OBSERVATIONS))
-        for level, place_of_level in products.lower_levels(product, work):
+        for level, place_of_level in products.lower_levels(product, folder, work):
             with products.examined(place_of_level, level, place_of_level.parent) as (module, _):
                 verify(source_model, model, cast(Predictor, module), briefly)
         verification = worst(found)

@@ -3,6 +3,7 @@ What a build makes of a model, and how that is asked before it counts: the way f
 """
 
 import importlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,13 +12,14 @@ from types import ModuleType
 from typing import Any
 
 from compiler import __version__, codegen, modelfile
+from compiler.codegen.general_native import GeneralLevel, GeneralNativeView
 from compiler.codegen.native import LevelView, NativeView
 from compiler.errors import BuildError
 from compiler.ir import Model
 from compiler.loading import imported
 from compiler.modelfile import EncodedModel
 from compiler.options import BuildOptions
-from compiler.package import write_files
+from compiler.package import MODEL_FILE, write_files
 from compiler.targets import Sources, machines
 from compiler.targets.bridge import emulator_for
 from compiler.targets.machines import Triple
@@ -115,8 +117,9 @@ def render(
     """
     if triple is None:
         return codegen.render(model, encoded, options, name)
-    if model.policy is None:
-        raise BuildError("options", f"the target {options.target} takes policies; this model is none: --target numba")
+    if model.policy is None and options.target != "native":
+        found = f"the target {options.target} takes policies; this model is none: --target numba or native"
+        raise BuildError("options", found)
     return sources_of(model, encoded, options, triple, name)
 
 
@@ -149,6 +152,8 @@ def sources_of(model: Model, encoded: EncodedModel, options: BuildOptions, tripl
     """
     The sources that a target is made of.
     """
+    if model.policy is None:
+        return _sources_of_general(model, encoded, options, triple, name)
     levels, kernels = [], {}
     for level in triple.levels:
         view, texts = codegen.render_kernels(model, encoded, options, name, level.lanes, level.blocks)
@@ -161,7 +166,24 @@ def sources_of(model: Model, encoded: EncodedModel, options: BuildOptions, tripl
     return Sources(name, triple, native_view, kernels, codegen.render_face(predictor), weights, options)
 
 
-def lower_levels(product: Product, work: Path) -> Iterator[tuple[Product, Path]]:
+def _sources_of_general(
+    model: Model, encoded: EncodedModel, options: BuildOptions, triple: Triple, name: str
+) -> Sources:
+    """
+    The same of a model that is no policy.
+    """
+    levels, kernels = [], {}
+    for level in triple.levels:
+        view, texts = codegen.render_general_kernels(model, encoded, options, name, level.lanes)
+        levels.append(GeneralLevel(level.suffix, level.cpu, view))
+        kernels[level.suffix] = texts
+    native_view = GeneralNativeView(name, levels, __version__)
+    weights = memoryview(encoded.data)[encoded.blob_offset :][: encoded.blob_size]
+    faces = codegen.render_general_face(native_view.predictor)
+    return Sources(name, triple, native_view, kernels, faces, weights, options)
+
+
+def lower_levels(product: Product, place: Path, work: Path) -> Iterator[tuple[Product, Path]]:
     """
     The levels of a portable product that this machine has, but would not pick, each as a product of its own.
 
@@ -169,26 +191,28 @@ def lower_levels(product: Product, work: Path) -> Iterator[tuple[Product, Path]]
 
     Args:
         product: what was made.
-        work: where that was done.
+        place: where its files lie, and the model file.
+        work: where it was made.
     """
     sources = product.sources
     if sources is None or not sources.triple.together or emulator_for(sources.triple) != []:
         return
     able = [level for level in sources.triple.levels if machines.is_here(level)]
-    for level, view in list(zip(able, sources.view.levels, strict=False))[:-1]:
-        place = work / f"level{level.suffix}"
-        folder = place / "files"
-        place.mkdir()
+    for number, level in enumerate(able[:-1]):
+        around = work / f"level{level.suffix}"
+        folder = around / "files"
+        around.mkdir()
         folder.mkdir(mode=0o700)
         (kernels,) = work.rglob(f"{sources.name}_kernels{level.suffix}.o")
         own = replace(
             sources,
             triple=replace(sources.triple, levels=(level,)),
-            view=replace(sources.view, levels=[view]),
+            view=sources.view.of_level(number),
             translated=(kernels,),
         )
-        files = module_of(sources.options.target).make(place, own)
+        files = module_of(sources.options.target).make(around, own)
         write_files(folder, files)
+        shutil.copyfile(place / MODEL_FILE, folder / MODEL_FILE)
         yield Product(files, own), folder
 
 

@@ -16,6 +16,7 @@ from compiler.codegen.c_source import wrapped
 from compiler.codegen.calls import ARRANGING
 from compiler.codegen.expressions import activated, plus, steps, times
 from compiler.codegen.general import TAKEN, GeneralView, general_view, names_of
+from compiler.codegen.general_native import GeneralNativeView
 from compiler.codegen.inputs import KINDS, input_names
 from compiler.codegen.interface import interface_of
 from compiler.codegen.kernels import function_names, layer_view, template_name
@@ -81,12 +82,15 @@ ALIKE = ("simd.py", "lowering.py", "jit.py")
 """Those of them that all packages have."""
 
 
+_GENERAL_SETTINGS: Mapping[str, Any] = {"native": False, "extension": False}
+
+
 def _render_general(model: Model, encoded: EncodedModel, options: BuildOptions, name: str) -> dict[str, str]:
     """
     The sources of a predictor that is no policy's.
     """
     view = _general_view(model, encoded, options, name, options.lanes)
-    return {file: _file(file, view, {}) for file in GENERAL}
+    return {file: _file(file, view, _GENERAL_SETTINGS) for file in GENERAL}
 
 
 def _general_view(model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int) -> GeneralView:
@@ -159,6 +163,16 @@ def render_kernels(
     return view, {"__init__.py": "", **{file: _file(file, view, settings) for file in TRANSLATED}}
 
 
+def render_general_kernels(
+    model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int
+) -> tuple[GeneralView, dict[str, str]]:
+    """
+    The same of a model that is no policy.
+    """
+    view = _general_view(model, encoded, options, name, lanes)
+    return view, {"__init__.py": "", **{file: _file(file, view, _GENERAL_SETTINGS) for file in TRANSLATED}}
+
+
 FACE = ("__init__.py", "predictor.py", "inputs.py", "inspection.py")
 """What a package has that takes its kernels from a module `_native`."""
 STUB = "_native.pyi"
@@ -194,11 +208,41 @@ def render_face(view: PredictorView, *, extension: bool = False) -> dict[str, st
     return {file: _render(file, view, settings) for file in (*files, *([STUB] if extension else []))}
 
 
-def render_c(template: str, view: NativeView, **more: Any) -> str:
+GENERAL_FACE = ("__init__.py", "predictor.py")
+"""The same of a model that is no policy."""
+
+
+def render_general_face(view: GeneralView, *, extension: bool = False) -> dict[str, str]:
+    """
+    The Python files of a general package whose kernels are functions of its module `_native`.
+
+    That has, for arrays that are contiguous, have one dimension and exactly the dtypes of the predictor:
+
+        MODEL_SHA256: str, of the model file
+        WEIGHTS: a buffer of the bytes that the kernels read; the extension has `use_weights` instead, which takes them
+        predict_rows(rows, *taken, *left) -> int: fills the arrays of `view.left` from those of `view.taken`; a status,
+            which is 0, or below 0 why nothing is given: -1 the number or the dtype of values, -2 NaN or infinity,
+            -4 a whole number that is too large
+
+    Args:
+        view: the predictor; for any of several levels.
+        extension: whether `_native` is the extension.
+
+    Returns:
+        File name to text.
+    """
+    settings = {"native": True, "extension": extension}
+    return {file: _render(file, view, settings) for file in (*GENERAL_FACE, *([STUB] if extension else []))}
+
+
+def render_c(template: str, view: NativeView | GeneralNativeView, **more: Any) -> str:
     """
     A file in C, or one that goes with it, from a template of `native/`, which may see more than the view.
+
+    Models that are no policies may have a template of their own in `general/`.
     """
-    text = _environment().get_template(f"native/{template}.jinja").render(c=view, **more)
+    folders = ["general", "native"] if isinstance(view, GeneralNativeView) else ["native"]
+    text = _environment().select_template([f"{folder}/{template}.jinja" for folder in folders]).render(c=view, **more)
     return text.strip() + "\n"
 
 

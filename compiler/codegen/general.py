@@ -2,6 +2,7 @@
 The view of a predictor whose model is no policy: arrays in, arrays out.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -111,6 +112,10 @@ class GeneralView:
     workspace: int
     weights: int
     weights_at: int
+    size: int
+    """Bytes of the model file."""
+    identity: str
+    """The SHA-256 of what stands in it around the weights."""
     model_sha256: str
     steps: list[str]
     work: int
@@ -203,14 +208,16 @@ class GeneralView:
         after = ["BUFFER"] * (len(self.left) + (not self.on_stack))
         return call("@entry", [*["BUFFER"] * len(self.taken), "NUMBER", *after, f"release_lock={self.work >= LONG}"], 0)
 
-    @property
-    def short_arguments(self) -> str:
+    def short_call(self, native: bool) -> str:
         """
-        Its arguments.
+        The call of the entry point for one observation; an extension has the weights and a workspace of its own.
         """
-        room = [] if self.on_stack else ["np.empty(WORKSPACE + 16, np.float32)"]
         rows = [array.name if array.flat else f"{array.name}_row" for array in self.taken]
-        return ", ".join([*rows, "_address", *(array.name for array in self.left), *room])
+        left = [array.name for array in self.left]
+        if native:
+            return f"predict_rows({', '.join(['1', *rows, *left])})"
+        room = [] if self.on_stack else ["np.empty(WORKSPACE + 16, np.float32)"]
+        return f"predict_one({', '.join([*rows, '_address', *left, *room])})"
 
     def result(self, form: str) -> str:
         """
@@ -304,6 +311,8 @@ def general_view(
         workspace=plan.words,
         weights=encoded.blob_size // 4,
         weights_at=encoded.blob_offset,
+        size=len(encoded.data),
+        identity=_around(encoded),
         model_sha256=digest,
         steps=list(_calls(model, encoded, plan, functions)),
         work=sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes),
@@ -336,6 +345,11 @@ def names_of(model: Model) -> tuple[list[str], list[str], list[str]]:
     outputs = kernel_names([output.name for output in model.outputs], [*TAKEN, *inputs])
     states = kernel_names([state.name for state in model.states], [*TAKEN, *inputs, *outputs])
     return inputs, outputs, states
+
+
+def _around(encoded: EncodedModel) -> str:
+    end = encoded.blob_offset + encoded.blob_size
+    return hashlib.sha256(encoded.data[: encoded.blob_offset] + encoded.data[end:]).hexdigest()
 
 
 def _memory(model: Model, plan: Workspace, encoded: EncodedModel, names: list[str]) -> list[Memory]:

@@ -3,7 +3,8 @@ The flat view of a predictor's interface in C.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from compiler.codegen.c_source import paragraph, wrapped
 from compiler.codegen.inputs import ArrayView
@@ -79,6 +80,25 @@ class NativeView:
     """Whether the interface takes batches."""
     version: str
     """Of policyc."""
+
+    def of_level(self, number: int) -> Self:
+        """
+        The same with the kernels of one level.
+        """
+        return replace(self, levels=[self.levels[number]])
+
+    def exporting(self, names: Sequence[str]) -> Self:
+        """
+        The same with these functions of the kernels.
+        """
+        return replace(self, exports=names)
+
+    @property
+    def what(self) -> str:
+        """
+        What it is, for a comment.
+        """
+        return "A policy"
 
     @property
     def predictor(self) -> PredictorView:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.codegen import render_c
+from compiler.codegen.general_native import GeneralNativeView
 from compiler.codegen.native import NativeView
 from compiler.options import BuildOptions
 from compiler.targets import objects, toolchain
@@ -29,17 +30,32 @@ class Sources:
     """The predictor's name, an identifier: what names in C begin with."""
     triple: Triple
     """What for, with one level or several."""
-    view: NativeView
+    view: NativeView | GeneralNativeView
     """What templates of C files see."""
     kernels: Mapping[str, Mapping[str, str]]
     """The files of the kernels' package of each level, by the level's suffix."""
     faces: Mapping[str, str]
     """The Python files of a package that has these kernels in an extension; empty for other targets."""
-    weights: bytes
+    weights: bytes | memoryview
     """As the kernels read them."""
     options: BuildOptions
     translated: tuple[Path, ...] = ()
     """The object files of the kernels, one for each level, where an earlier target of the same build made them."""
+
+    @property
+    def policy(self) -> NativeView:
+        """
+        The view, of a policy.
+        """
+        assert isinstance(self.view, NativeView)
+        return self.view
+
+    @property
+    def general(self) -> GeneralNativeView | None:
+        """
+        The view, of a model that is no policy.
+        """
+        return self.view if isinstance(self.view, GeneralNativeView) else None
 
 
 def write(work: Path, template: str, name: str, sources: Sources, **more: Any) -> str:
@@ -59,12 +75,19 @@ def compiled(work: Path, sources: Sources, *flags: str) -> list[str]:
         sources: what to compile.
         flags: for the compiler of the interface.
     """
-    name, view = sources.name, sources.view
-    kernels = [Path(shutil.copy(path, work)) for path in sources.translated]
-    if not kernels:
-        kernels = objects.translate(work, sources.kernels, name, view.exports, sources.triple)
+    name, kernels = sources.name, kernels_of(work, sources)
     (work / f"{name}_weights.bin").write_bytes(sources.weights)
     write(work, "header.h", f"{name}.h", sources)
-    write(work, "internal.h", f"{name}_internal.h", sources)
     interface = write(work, "interface.c", f"{name}.c", sources)
-    return [toolchain.compile_c(work, interface, sources.triple, *flags), *(path.name for path in kernels)]
+    return [toolchain.compile_c(work, interface, sources.triple, *flags), *kernels]
+
+
+def kernels_of(work: Path, sources: Sources) -> list[str]:
+    """
+    Compiles the kernels, and writes how they look from C; returns the names of the object files.
+    """
+    write(work, "internal.h", f"{sources.name}_internal.h", sources)
+    kernels = [Path(shutil.copy(path, work)) for path in sources.translated]
+    if not kernels:
+        kernels = objects.translate(work, sources.kernels, sources.name, sources.view.exports, sources.triple)
+    return [path.name for path in kernels]

@@ -51,7 +51,7 @@ def bridged(command: Sequence[str], sources: Sources) -> Iterator[ModuleType]:
         command: what starts the program.
         sources: what it was made of.
     """
-    view = sources.view.predictor
+    view = sources.policy.predictor
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         bridge = Bridge(process, view)
         module: Any = ModuleType("_native")

@@ -135,7 +135,7 @@ def asked(folder: Path, work: Path, sources: Sources) -> Iterator[tuple[ModuleTy
     if not path.is_file():
         toolchain.link(place, library.shared, objects, sources.triple, "-shared")
         path = place / library.shared
-    yield loaded(path, sources.view, sources.weights), means
+    yield loaded(path, sources.policy, sources.weights), means
 
 
 def linkable(sources: Sources) -> str:
@@ -151,7 +151,7 @@ def called(sources: Sources) -> Sources:
     The same without the kernels of batches, where the interface has none.
     """
     exports = [name for name in sources.view.exports if sources.view.batches or name != "rows"]
-    return replace(sources, view=replace(sources.view, exports=exports))
+    return replace(sources, view=sources.view.exporting(exports))
 
 
 def single_file(work: Path, sources: Sources) -> list[str]:

@@ -37,8 +37,8 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
     if triple.freestanding:
         other = "wasm" if triple.system == "wasm" else "c"
         raise BuildError(triple.name, f"has no operating system that starts programs: build with --target {other}")
-    needed = [export for export in sources.view.exports if export == "act" or sources.view.batches]
-    sources = replace(sources, triple=self_contained(triple), view=replace(sources.view, exports=needed))
+    needed = [export for export in sources.view.exports if export != "rows" or sources.view.batches]
+    sources = replace(sources, triple=self_contained(triple), view=sources.view.exporting(needed))
     target = linked(work, sources, compiled(work, sources))
     return {target: (work / target).read_bytes()}
 
@@ -47,7 +47,7 @@ def linked(work: Path, sources: Sources, around: Sequence[str]) -> str:
     """
     Links the program around object files, or a library, that have the interface; returns its name.
     """
-    program = program_view(sources.view.predictor)
+    program = program_view(sources.policy.predictor)
     objects, name = list(around), sources.name
     write(work, "header.h", f"{name}.h", sources)
     for header in ("internal.h", "json.h", "program.h"):
@@ -106,5 +106,4 @@ def for_this_machine(sources: Sources) -> Sources:
     here = for_cpu(find(None), NATIVE)
     wanted = sources.triple.levels[-1]
     level = replace(here.levels[0], lanes=wanted.lanes, blocks=wanted.blocks, suffix=wanted.suffix)
-    view = replace(sources.view, levels=sources.view.levels[-1:])
-    return replace(sources, triple=replace(here, levels=(level,)), view=view)
+    return replace(sources, triple=replace(here, levels=(level,)), view=sources.view.of_level(-1))

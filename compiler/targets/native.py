@@ -6,15 +6,17 @@ and everything newer, and none of them need be there to make it.
 """
 
 import re
+import shutil
 from pathlib import Path
 
-from compiler.codegen import render_face
+from compiler.codegen import render_face, render_general_face
 from compiler.codegen.extension import ExtensionView
-from compiler.targets import Sources, compiled, toolchain, write
+from compiler.targets import Sources, compiled, kernels_of, toolchain, write
 from compiler.targets.bridge import emulator_for
 from compiler.targets.exe import for_this_machine
 from compiler.targets.machines import Triple
 
+MODEL_FILE = "model.bin"
 EXPORTS = ("act", "rows", "layers", "extras")
 ENTRY = "PyInit__native"
 """The only symbol that an extension shows, but on macOS: zig's linker has no list of them there."""
@@ -41,8 +43,9 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
     """
     The files of the package: those in Python, and the extension `_native`.
     """
-    triple, view = sources.triple, ExtensionView(sources.view)
-    objects = compiled(work, sources)
+    triple = sources.triple
+    view = sources.general or ExtensionView(sources.policy)
+    objects = kernels_of(work, sources) if sources.general else compiled(work, sources)
     declarations = write(work, "python_abi.h", "python_abi.h", sources)
     write(work, "python_buffers.h", "python_buffers.h", sources, e=view)
     source = write(work, "extension.c", "extension.c", sources, e=view)
@@ -53,8 +56,13 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
     (work / "exports.map").write_text(f"{{ global: {ENTRY}; local: *; }};\n", "utf-8")
     flags = {"macos": MACOS, "windows": WINDOWS}.get(triple.system, LINUX)
     toolchain.link(work, file, objects, triple, *flags)
-    faces = render_face(sources.view.predictor, extension=True)
-    return {name: text.encode() for name, text in faces.items()} | {file: (work / file).read_bytes()}
+    return {name: text.encode() for name, text in _faces(sources).items()} | {file: (work / file).read_bytes()}
+
+
+def _faces(sources: Sources) -> dict[str, str]:
+    if sources.general:
+        return render_general_face(sources.general.predictor, extension=True)
+    return render_face(sources.policy.predictor, extension=True)
 
 
 def importable(folder: Path, work: Path, sources: Sources) -> tuple[Path, str]:
@@ -69,6 +77,8 @@ def importable(folder: Path, work: Path, sources: Sources) -> tuple[Path, str]:
         path.mkdir(mode=0o700)
     for name, data in make(place, stand_in).items():
         (place / sources.name / name).write_bytes(data)
+    if sources.general:  # whose weights are no part of the extension
+        shutil.copyfile(folder / MODEL_FILE, place / sources.name / MODEL_FILE)
     return place / sources.name, f"the same kernels, compiled for {stand_in.triple.name}"
 
 

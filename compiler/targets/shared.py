@@ -20,7 +20,7 @@ LINE = 16
 """float32 in a cache line."""
 
 
-def loaded(path: Path, view: NativeView, weights: bytes) -> ModuleType:
+def loaded(path: Path, view: NativeView, weights: bytes | memoryview) -> ModuleType:
     """
     The module `_native` of a package whose kernels are in a library; see `codegen.render_face`.
 

@@ -30,7 +30,7 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
         file_of(name, level): _module(work, sources, level, kernel.name)
         for level, kernel in zip(sources.triple.levels, kernels, strict=True)
     }
-    view = ModuleView(sources.view)
+    view = ModuleView(sources.policy)
     texts = {f"{name}{ending}": render_c(f"module{ending}", view.c, m=view) for ending in (".mjs", ".d.mts")}
     return modules | {file: text.encode() for file, text in texts.items()}
 
@@ -48,7 +48,7 @@ def asked(folder: Path, work: Path, sources: Sources) -> Iterator[tuple[ModuleTy
     Raises:
         BuildError: wasmtime is not installed.
     """
-    view = ModuleView(sources.view)
+    view = ModuleView(sources.policy)
     file = folder / file_of(sources.name, sources.triple.levels[-1])
     yield Bridge(file.read_bytes(), view, sources.weights).module(), "wasmtime"
 
@@ -74,7 +74,7 @@ def views(sources: Sources) -> list[ModuleView]:
     """
     What is in each module.
     """
-    return [ModuleView(replace(sources.view, levels=[level])) for level in sources.view.levels]
+    return [ModuleView(sources.policy.of_level(number)) for number in range(len(sources.policy.levels))]
 
 
 def _module(work: Path, sources: Sources, level: Level, kernels: str) -> bytes:

@@ -40,7 +40,9 @@ class Bridge:
         BuildError: wasmtime is not installed.
     """
 
-    def __init__(self, data: bytes, view: ModuleView, weights: bytes, face: PredictorView | None = None) -> None:
+    def __init__(
+        self, data: bytes, view: ModuleView, weights: bytes | memoryview, face: PredictorView | None = None
+    ) -> None:
         if not available():
             raise BuildError(
                 "wasmtime",

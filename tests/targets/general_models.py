@@ -1,0 +1,106 @@
+"""
+Small models that are no policies, with every dtype, with states, with and without a batch; and what is asked of them.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import compiler
+from compiler.ir import BATCH, DType, Model, Origin, Output, State
+from compiler.ops import Array
+from compiler.ops.builder import GraphBuilder
+from compiler.ops.reference import evaluate
+
+ORIGIN = Origin("model.pt2", "0" * 64, "torch-export")
+WORDS = 9
+
+
+def mixed() -> Model:
+    """
+    An image, whole numbers and flags to float32, int64 and bool: with names that mean something else in C and Python.
+    """
+    rng = np.random.default_rng(1)
+    graph = GraphBuilder()
+    image = graph.input("double", DType.FLOAT32, (BATCH, 2, 3))
+    words = graph.input("count", DType.INT64, (BATCH, 4))
+    flags = graph.input("weights", DType.BOOL, (BATCH, 3))
+    table = graph.constant("table", rng.normal(size=(WORDS, 3)).astype(np.float32))
+    looked = graph.add("reduce_sum", [graph.add("embedding", [words, table], "look")], "sum", axes=(0,), keep=True)
+    scores = graph.add("plus", [image, looked], "network")
+    chosen = graph.add("index_of_max", [scores], "infer", axis=1, keep=False)
+    above = graph.add("greater", [scores, graph.constant("zero", np.zeros((), np.float32))], "above")
+    kept = graph.add("both", [above, graph.add("reshape", [flags], "flat", shape=(1, 3))], "kept")
+    outputs = (Output("scores", scores), Output("int", chosen), Output("room", kept))
+    return Model("mixed", tuple(graph.nodes), graph.tensors, ("double", "count", "weights"), outputs, ORIGIN)
+
+
+def wide() -> Model:
+    """
+    Exactly one observation of two dimensions; more is computed than the stack has room for.
+    """
+    rng = np.random.default_rng(2)
+    graph = GraphBuilder()
+    source = graph.input("x", DType.FLOAT32, (BATCH, 200, 20))
+    weight, bias = (graph.constant(n, rng.normal(size=s).astype(np.float32)) for n, s in (("w", (30, 20)), ("b", 30)))
+    hidden = graph.add("tanh", [graph.add("linear_over", [source, weight, bias], "layer")], "tanh")
+    result = graph.add("reduce_sum", [hidden], "sum", axes=(0,), keep=False)
+    return Model("wide", tuple(graph.nodes), graph.tensors, ("x",), (Output("y", result),), ORIGIN, batched=False)
+
+
+def counter() -> Model:
+    """
+    Adds up what it is given, beginning at one.
+    """
+    graph = GraphBuilder()
+    given = graph.input("x", DType.FLOAT32, (BATCH, 2))
+    before = graph.input("sum", DType.FLOAT32, (BATCH, 2))
+    graph.constant("one", np.ones(2, np.float32))
+    after = graph.add("plus", [before, given], "after")
+    doubled = graph.add("plus", [after, after], "doubled")
+    states = (State("total", before, after, "one"),)
+    outputs = (Output("y", doubled),)
+    return Model("counter", tuple(graph.nodes), graph.tensors, ("x",), outputs, ORIGIN, states, batched=False)
+
+
+MODELS: Mapping[str, Callable[[], Model]] = {"mixed": mixed, "wide": wide, "counter": counter}
+
+
+def inputs_of(model: Model, rows: int, seed: int = 0) -> list[Array]:
+    """
+    Random inputs, with the batch in front.
+    """
+    rng = np.random.default_rng(seed)
+    makers: Mapping[DType, Callable[[tuple[int, ...]], Array]] = {
+        DType.FLOAT32: lambda shape: np.asarray(rng.normal(size=shape), np.float32),
+        DType.INT64: lambda shape: rng.integers(0, WORDS, shape),
+        DType.BOOL: lambda shape: rng.integers(0, 2, shape).astype(bool),
+    }
+    return [makers[model.tensors[name].dtype]((rows, *model.tensors[name].fixed_shape)) for name in model.inputs]
+
+
+def expected_of(model: Model, inputs: list[Array]) -> list[Array]:
+    """
+    What the reference gives, of a model without states.
+    """
+    values = evaluate(model, dict(zip(model.inputs, inputs, strict=True)))
+    return [values[output.tensor] for output in model.outputs]
+
+
+def assert_alike(found: Any, expected: list[Array]) -> None:
+    """
+    Floats are as near as float32 allows, whole numbers and truth values are the same; so are shapes and dtypes.
+    """
+    for one, right in zip(found if isinstance(found, tuple) else (found,), expected, strict=True):
+        assert one.shape == right.shape
+        assert one.dtype == (np.float32 if right.dtype.kind == "f" else right.dtype)
+        np.testing.assert_allclose(one, right, rtol=1e-5, atol=1e-5)
+
+
+def built(model: Model, folder: Path, **choices: Any) -> compiler.Build:
+    """
+    The verified result of a build, of a model's own name.
+    """
+    return compiler.build(model, out=folder, name=model.name, **choices)
