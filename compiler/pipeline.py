@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from compiler import frontends, modelfile, passes, products
 from compiler.check import check
+from compiler.codegen.workspace import workspace_bytes
 from compiler.errors import BuildError, ModelFileError, quote
 from compiler.frontends.sb3.vecnormalize import check_model
 from compiler.frontends.source import Ask
@@ -155,7 +156,8 @@ def build(
         place(folder, target)
 
     seconds = time.perf_counter() - started
-    report = report_on(source_model, model, dropped, verification, nanoseconds, seconds, len(encoded.data))
+    sizes = (len(encoded.data), workspace_bytes(model, resolved.lanes))
+    report = report_on(source_model, model, dropped, verification, nanoseconds, seconds, *sizes)
     return Build(target, model, source_model, report, made | ({"means": means} if means else {}))
 
 

@@ -64,6 +64,8 @@ class Report:
     """What the whole build took."""
     bytes: int
     """The size of the model file."""
+    workspace: int
+    """Bytes for the values of one observation between the inputs and the outputs."""
 
     def to_json(self) -> dict[str, Any]:
         """
@@ -154,6 +156,7 @@ def report_on(
     nanoseconds: float | None,
     seconds: float,
     size: int,
+    workspace: int,
 ) -> Report:
     """
     The account of a build, from what its steps returned; `size` is that of the model file.
@@ -167,6 +170,7 @@ def report_on(
         nanoseconds_per_call=nanoseconds,
         seconds=seconds,
         bytes=size,
+        workspace=workspace,
     )
 
 

@@ -63,7 +63,7 @@ def test_build_prints_a_plain_account(source, tmp_path):
     assert "left out: 4 tensors with 49 values that no action depends on: vf (40), value_net (9)" in lines
     assert "assumed: the activation is Tanh" in lines
     assert re.search(r"^verified: \d+ observations, .*; of a score \d\.\de-\d\d of the largest; ", lines[-2])
-    assert re.search(r"^speed: [\d,]+ ns per call of act; built in \d+\.\d s; the model file has ", lines[-1])
+    assert re.search(r"^speed: [\d,]+ ns per call of act; built in \d+\.\d s; the model file has [\d,]+ bytes, the workspace [\d,]+$", lines[-1])
     assert result.stderr == ""
     assert result.stdout.isascii()
     assert all(character.isprintable() or character == "\n" for character in result.stdout)
@@ -74,7 +74,7 @@ def test_build_prints_one_json_document(source, tmp_path):
     document = json.loads(result.stdout)
     assert set(document) == {
         *("path", "options", "source", "layers", "dropped", "assumptions", "verification"),
-        *("nanoseconds_per_call", "seconds", "bytes", "totals"),
+        *("nanoseconds_per_call", "seconds", "bytes", "workspace", "totals"),
     }
     assert document["options"] == {"lanes": 8, "verify_observations": 20}
     assert document["layers"][0]["name"] == "pi.0"

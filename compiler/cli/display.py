@@ -225,7 +225,8 @@ def _figures_line(report: Report) -> str:
         if speed is not None
         else []
     )
-    return "; ".join([*called, f"built in {report.seconds:.1f} s", f"the model file has {report.bytes:,} bytes"])
+    sizes = f"the model file has {report.bytes:,} bytes, the workspace {report.workspace:,}"
+    return "; ".join([*called, f"built in {report.seconds:.1f} s", sizes])
 
 
 def _dropped_line(dropped: tuple[Dropped, ...], policy: bool) -> str:

@@ -5,9 +5,9 @@ One workspace for all values between the inputs and the outputs of a general mod
 from dataclasses import dataclass
 
 from compiler.codegen.calls import ARRANGING
-from compiler.codegen.memory import MOST_WORDS, Slot, written
+from compiler.codegen.memory import MOST_WORDS, Slot, plan_memory, written
 from compiler.errors import UnsupportedError
-from compiler.ir import Model
+from compiler.ir import DType, Model
 
 LINE = 16
 """float32 in a cache line: every value begins at one, and ends with one, so that registers may cover its end."""
@@ -97,3 +97,15 @@ def _first_gap(busy: list[tuple[int, int]], words: int) -> int:
             break
         place = max(place, stop)
     return place
+
+
+def workspace_bytes(model: Model, lanes: int) -> int:
+    """
+    What all values of one observation take that are in use at the same time; of a policy, all that are computed.
+
+    Args:
+        model: after all passes.
+        lanes: float32 in a register.
+    """
+    words = plan_workspace(model).words if model.policy is None else plan_memory(model, lanes, lanes).words
+    return words * DType.FLOAT32.numpy.itemsize

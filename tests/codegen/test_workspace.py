@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.codegen import workspace
-from compiler.codegen.workspace import LINE, plan_workspace
+from compiler.codegen.workspace import LINE, plan_workspace, workspace_bytes
 from compiler.errors import UnsupportedError
 from compiler.ir import BATCH, DType, Model, Origin, Output
 from compiler.ops.builder import GraphBuilder
@@ -93,3 +93,11 @@ def test_too_much_is_refused(monkeypatch):
     said = "model.pt2: a predictor of it needs 224 float32 of workspace; at most 200 are given"
     with pytest.raises(UnsupportedError, match=said):
         plan_workspace(chain(3))
+
+
+@given(graphs())
+@settings(deadline=None, max_examples=50)
+def test_the_bytes_are_those_of_the_plan(model):
+    plan = plan_workspace(model)
+    used = {place for slot in plan.slots.values() for place in range(slot.offset, slot.offset + slot.words)}
+    assert workspace_bytes(model, 16) == 4 * plan.words == 4 * (max(used) + 1)
