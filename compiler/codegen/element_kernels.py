@@ -8,6 +8,7 @@ from compiler.ir import DType
 
 UNARY = {
     "absolute": "absolute(x)",
+    "atan": "atan(x)",
     "ceil": "-floor(-x)",
     "cos": "cos(x)",
     "erf": "erf(x)",

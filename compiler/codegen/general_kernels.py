@@ -18,6 +18,7 @@ from compiler.codegen.naming import comment
 from compiler.codegen.product_kernels import write_matmul
 from compiler.codegen.reduction_kernels import FOLDS, write_place_of_extreme, write_reduction, write_running_sum
 from compiler.codegen.sequence_kernels import write_lstm_steps, write_sequence
+from compiler.codegen.sorting_kernels import write_top
 from compiler.errors import BuildError, quote
 from compiler.ir import Model, Node
 
@@ -117,6 +118,7 @@ WRITERS: Mapping[str, Writer] = {
     **dict.fromkeys(FOLDS, lambda body, node, inputs, results: write_reduction(body, node, inputs[0], results[0])),
     "index_of_max": lambda body, node, inputs, results: write_place_of_extreme(body, node, inputs[0]),
     "index_of_min": lambda body, node, inputs, results: write_place_of_extreme(body, node, inputs[0]),
+    "top": lambda body, node, inputs, results: write_top(body, node, inputs[0]),
     "running_sum": lambda body, node, inputs, results: write_running_sum(body, node, inputs[0]),
     "softmax_over": lambda body, node, inputs, results: norms.write_softmax(body, node, inputs[0]),
     "log_softmax_over": lambda body, node, inputs, results: norms.write_softmax(body, node, inputs[0]),

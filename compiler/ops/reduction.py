@@ -1,5 +1,5 @@
 """
-Sums, means, extremes and their places along axes of a sample. A NaN makes the extremes NaN, and is where they are.
+Sums, means, extremes, their places and orders along axes of a sample. A NaN makes the extremes NaN, and stands there.
 """
 
 from collections.abc import Callable, Sequence
@@ -7,8 +7,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from compiler.ir import DType, Tensor
-from compiler.ops.dims import BOOL, FLOAT, INTEGER, KINDS, axes_of, axis_of, dims_of, need_computed, need_kind, sample
-from compiler.ops.table import Array, Attributes, Op, TensorType
+from compiler.ops.dims import (
+    BOOL,
+    FLOAT,
+    INTEGER,
+    KINDS,
+    axes_of,
+    axis_of,
+    dims_of,
+    need_computed,
+    need_kind,
+    number,
+    sample,
+)
+from compiler.ops.table import Array, Attributes, Op, TensorType, refuse
 
 NUMBERS = (FLOAT, INTEGER)
 
@@ -80,6 +92,27 @@ def _running_sum_result(inputs: Sequence[Tensor], attributes: Attributes) -> Ten
     return sample(INTEGER if source.dtype is BOOL else source.dtype, dims)
 
 
+def _top_result(inputs: Sequence[Tensor], attributes: Attributes) -> list[TensorType]:
+    (source,) = inputs
+    need_computed("top", source)
+    need_kind("top", NUMBERS, source)
+    dims = dims_of("top", source)
+    axis = axis_of("top", attributes, len(dims))
+    count = number("top", attributes, "count", 1)
+    if count > dims[axis]:
+        refuse("top", f"attribute count must be at most {dims[axis]}, found {count}")
+    found = (*dims[:axis], count, *dims[axis + 1 :])
+    return [sample(source.dtype, found), sample(INTEGER, found)]
+
+
+def _top(x: Array, axis: int, count: int, largest: bool) -> tuple[Array, Array]:
+    along = np.moveaxis(x, axis + 1, -1)
+    # The last key counts first; equal values keep their order.
+    order = np.lexsort((-along, along == along) if largest else (along, along != along), axis=-1)[..., :count]
+    values = np.take_along_axis(along, order, -1)
+    return np.moveaxis(values, -1, axis + 1), np.moveaxis(order, -1, axis + 1).astype(np.int64)
+
+
 ROWS = (
     _reduction("reduce_sum", "torch.sum", np.sum, KINDS),
     _reduction("reduce_mean", "torch.mean", np.mean, (FLOAT,)),
@@ -96,6 +129,15 @@ ROWS = (
         result=_running_sum_result,
         reference=lambda x, axis: np.cumsum(x, axis=axis + 1),
         attributes={"axis": int},
+        template="nest",
+        single=True,
+    ),
+    Op(
+        name="top",
+        summary="torch.topk: the first `count` in order and their places; of equal ones, the first places first",
+        result=_top_result,
+        reference=_top,
+        attributes={"axis": int, "count": int, "largest": True},
         template="nest",
         single=True,
     ),

@@ -52,6 +52,7 @@ ROWS = (
     _row("expm1", "torch.expm1: exp(x) - 1", np.expm1),
     _row("sin", "torch.sin", np.sin),
     _row("cos", "torch.cos", np.cos),
+    _row("atan", "torch.atan", np.arctan),
     _row("erf", "torch.erf", np.vectorize(math.erf, otypes=[np.float64])),
     _row("floor", "torch.floor", np.floor),
     _row("ceil", "torch.ceil", np.ceil),

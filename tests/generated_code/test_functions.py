@@ -40,6 +40,7 @@ class Function:
 
 
 FUNCTIONS = {
+    "atan": Function((), np.arctan, 3),
     "celu": Function((1.5,), ROW["celu"], 3),
     "cos": Function((), np.cos, 2, 1.5e-7, low=-1e6, high=1e6),
     "divide": Function((255.0,), ROW["divide"], 0.5),

@@ -86,7 +86,21 @@ def elements() -> Iterator[Case]:
         yield Case(op, [(INTEGER, (3, 11))], exact=True)
     for op in ("floor", "ceil", "round", "trunc", "is_nan"):
         yield Case(op, [(FLOAT, (3, 11))], exact=True)
-    for op in ("sqrt", "rsqrt", "reciprocal", "log", "log1p", "expm1", "sin", "cos", "erf", "relu", "tanh", "silu"):
+    for op in (
+        "sqrt",
+        "rsqrt",
+        "reciprocal",
+        "log",
+        "log1p",
+        "expm1",
+        "sin",
+        "cos",
+        "atan",
+        "erf",
+        "relu",
+        "tanh",
+        "silu",
+    ):
         yield Case(op, [(FLOAT, (3, 11))])
     yield Case("hardtanh", [(FLOAT, (2, 2, 9))], {"min_val": -0.5, "max_val": 1.0}, exact=True)
     yield Case("gelu", [(FLOAT, (5,))], {"approximate": "tanh"})

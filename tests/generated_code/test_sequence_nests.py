@@ -1,5 +1,5 @@
 """
-The kernels of attention and of recurrent layers, against the reference.
+The kernels of attention, of recurrent layers and of orders, against the reference.
 """
 
 from collections.abc import Iterator
@@ -56,7 +56,13 @@ def recurrences() -> Iterator[Case]:
     yield Case("lstm", [(FLOAT, (2, 1, 3)), normal(1, 5), normal(1, 5), normal(20, 3), normal(20, 5), normal(20)])
 
 
-CASES = (*attentions(), *recurrences())
+def orders() -> Iterator[Case]:
+    for dims, axis, count in (((7,), 0, 3), ((3, 20, 2), 1, 20), ((2, 33), 1, 1), ((5, 4), 0, 5)):
+        for kind in (FLOAT, DType.INT64):
+            yield Case("top", [(kind, dims)], {"axis": axis, "count": count, "largest": axis == 0}, exact=True)
+
+
+CASES = (*attentions(), *recurrences(), *orders())
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]}-{way[1]}")

@@ -8,7 +8,7 @@ import torch
 
 from compiler.ir import BATCH, DType
 from compiler.ops import reduction
-from tests.ops.rows import bools, compare, integers, normal, refused, specials, tensor
+from tests.ops.rows import bools, compare, integers, normal, reference, refused, specials, tensor
 
 
 def product(x: torch.Tensor, axes: tuple[int, ...], keep: bool) -> torch.Tensor:
@@ -60,6 +60,26 @@ def test_running_sums(axis):
         compare("running_sum", [x], lambda x: x.cumsum(axis), axis=axis)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("largest", [False, True])
+def test_orders_are_stable_and_nan_is_largest(axis, largest):
+    ties = np.random.default_rng(0).integers(-1, 2, (3, 4, 5, 40)).astype(float)
+    some = np.where(ties == 0, np.nan, ties)
+    for x in (*values("fi"), ties, some, np.where(ties > 0, np.inf, ties)):
+        count = max(1, x.shape[axis + 1] - 1)
+
+        right = torch.sort(torch.tensor(x), dim=axis + 1, descending=largest, stable=True)
+        for found, wanted in zip(reference("top", [x], axis=axis, count=count, largest=largest), right, strict=True):
+            np.testing.assert_array_equal(found, wanted.narrow(axis + 1, 0, count).numpy())
+
+
+def test_what_orders_refuse():
+    good = tensor((BATCH, 2, 3))
+    refused("top", [good], "attribute count must be at most 3, found 4", axis=1, count=4)
+    refused("top", [good], "attribute count must be an integer of at least 1", axis=1, count=0)
+    refused("top", [tensor((BATCH, 2, 3), DType.BOOL)], "found bool", axis=1, count=1)
+
+
 X = (BATCH, 2, 3)
 
 
@@ -100,4 +120,4 @@ def test_dtypes_that_are_refused(op, kind):
 
 
 def test_every_row_is_compared():
-    assert {*REDUCTIONS, *PLACES, "running_sum"} == {row.name for row in reduction.ROWS}
+    assert {*REDUCTIONS, *PLACES, "running_sum", "top"} == {row.name for row in reduction.ROWS}

@@ -23,6 +23,7 @@ FUNCTIONS = {
     "expm1": torch.expm1,
     "sin": torch.sin,
     "cos": torch.cos,
+    "atan": torch.atan,
     "erf": torch.erf,
     "floor": torch.floor,
     "ceil": torch.ceil,

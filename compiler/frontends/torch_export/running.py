@@ -34,8 +34,7 @@ def asking(program: ExportedProgram, where: str, states: Sequence[str] = ()) -> 
     """
     with quietly():
         module = program.module(check_guards=False)
-    if any(value.dtype in REDUCED for value in program.state_dict.values() if isinstance(value, torch.Tensor)):
-        module = module.float()
+    _widen(module)
     for name in states:
         _own_buffer(module, name)
     batched = bool(batch_of(program, where))
@@ -67,6 +66,29 @@ def asking(program: ExportedProgram, where: str, states: Sequence[str] = ()) -> 
         return [np.stack(each) for each in zip(*answers, strict=True)]
 
     return ask
+
+
+def _widen(module: torch.fx.GraphModule) -> None:
+    """
+    Lets a program compute in float32 whatever it would round to fewer bits: half precision is how weights are stored.
+    """
+    for part in module.modules():
+        for name, value in (*part._parameters.items(), *part._buffers.items()):
+            if value is not None and value.dtype in REDUCED:
+                kept = value.detach().float()
+                setattr(part, name, torch.nn.Parameter(kept, False) if name in part._parameters else kept)
+
+    def wider(value: Any) -> Any:
+        return torch.float32 if value in REDUCED and isinstance(value, torch.dtype) else value
+
+    changed = False
+    for node in module.graph.nodes:
+        arguments = pytree.tree_map(wider, (node.args, node.kwargs))
+        if arguments != (node.args, node.kwargs):
+            node.args, node.kwargs = arguments
+            changed = True
+    if changed:
+        module.recompile()
 
 
 def _own_buffer(module: torch.nn.Module, name: str) -> None:

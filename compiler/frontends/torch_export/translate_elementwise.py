@@ -68,6 +68,10 @@ COMPARISONS = {
 }
 
 
+NARROW = {torch.uint8: (0, 1 << 8), torch.int8: (-(1 << 7), 1 << 8), torch.int16: (-(1 << 15), 1 << 16)}
+"""The least number of dtypes that wrap around before 2 ** 24, and how many there are."""
+
+
 def _floating(row: str) -> Translation:
     if row == "relu6":
         return lambda g, x: g.add("hardtanh", [g.floating(x)], min_val=0.0, max_val=6.0)
@@ -163,9 +167,20 @@ def _arithmetic(row: str, *, of_bools: str | None = None) -> Translation:
             if of_bools is None:
                 g.refuse("is not compiled for bools")
             chosen = of_bools
-        return g.broadcast(chosen, as_kind(g, a, kind), as_kind(g, b, kind))
+        return narrowed(g, g.broadcast(chosen, as_kind(g, a, kind), as_kind(g, b, kind)))
 
     return translate
+
+
+def narrowed(g: Graph, x: Value) -> Value:
+    """
+    A whole number as torch keeps it where the result has few bits: without those that are beyond.
+    """
+    low, count = NARROW.get(g.result().dtype, (0, 0))
+    if not count or not isinstance(x, Computed):
+        return x
+    wrapped = g.broadcast("modulo", g.broadcast("minus", x, low), count)
+    return g.broadcast("plus", wrapped, low) if low else wrapped
 
 
 def _scaled(g: Graph, value: Value, alpha: float) -> Value:
@@ -322,7 +337,8 @@ def _cast(g: Graph, x: Value, *_: Any, **__: Any) -> Value:
     """
     Every conversion, whatever it is spelled like: the result says what it gives.
     """
-    return g.cast(x, g.result_kind())
+    found = g.cast(x, g.result_kind())
+    return found if kind_of(x) is DType.BOOL else narrowed(g, found)
 
 
 def _same(g: Graph, x: Value, *_: Any, **__: Any) -> Value:
@@ -396,6 +412,8 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.logical_or.default: _logical("either"),
     aten.logical_xor.default: _logical("differ"),
     aten.logical_not.default: _logical_not,
+    aten.bitwise_and.Scalar: _bitwise("both"),
+    aten.bitwise_or.Scalar: _bitwise("either"),
     aten.bitwise_and.Tensor: _bitwise("both"),
     aten.bitwise_or.Tensor: _bitwise("either"),
     aten.bitwise_xor.Tensor: _bitwise("differ"),

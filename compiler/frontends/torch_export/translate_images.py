@@ -2,6 +2,7 @@
 Convolutions, poolings and resizing. One-dimensional ones are those of images of height 1.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,12 @@ import torch
 from compiler.frontends.torch_export.graph import Graph, Value, dims_of
 from compiler.frontends.torch_export.translate_elementwise import Translation
 from compiler.frontends.torch_export.translate_layers import filled
+from compiler.frontends.torch_export.translate_shapes import cut, join
 
 aten = torch.ops.aten
 Sizes = int | Sequence[int]
+MOST_PARTS = 64
+"""Rows or columns of an adaptive pooling that are computed one by one."""
 
 
 def pair(sizes: Sizes, before: int) -> tuple[int, int]:
@@ -145,6 +149,15 @@ def _convolution(
     return _convolve(g, x, weight, bias, stride, padding, dilation, groups, spare)
 
 
+def check_places(g: Graph) -> None:
+    """
+    Refuses a pooling of which the places of the maxima are used.
+    """
+    assert g.node is not None
+    if any(user.args[1] and (user.users or user.op == "output") for user in g.node.users):
+        g.refuse("is compiled without the places of the maxima (return_indices=False)")
+
+
 def _max_pool(flat: bool) -> Translation:
     def translate(
         g: Graph,
@@ -171,6 +184,7 @@ def _max_pool(flat: bool) -> Translation:
 
 
 def _max_pool_with_places(g: Graph, x: Value, *arguments: Any, **others: Any) -> Value:
+    check_places(g)
     return [_max_pool(False)(g, x, *arguments, **others), None]
 
 
@@ -186,8 +200,9 @@ def _avg_pool(flat: bool) -> Translation:
         divisor_override: int | None = None,
     ) -> Value:
         zero, one = (0, 1) if flat else (-1, -1)
-        if divisor_override is not None:
-            g.refuse("is compiled without divisor_override")
+        window = math.prod(pair(kernel, one))
+        if divisor_override is not None and ceil_mode:
+            g.refuse("is compiled with ceil_mode or with divisor_override, not with both")
         found = g.add(
             "avg_pool",
             [as_image(g, x, flat)],
@@ -195,8 +210,10 @@ def _avg_pool(flat: bool) -> Translation:
             stride=pair(stride or kernel, one),
             padding=pair(padding, zero),
             ceil=bool(ceil_mode),
-            count_padding=bool(count_include_pad),
+            count_padding=bool(count_include_pad) or divisor_override is not None,
         )
+        if divisor_override is not None:
+            found = g.broadcast("times", found, window / divisor_override)
         return g.reshape(found, g.result_dims())
 
     return translate
@@ -214,15 +231,17 @@ def _adaptive_avg_pool(flat: bool) -> Translation:
 
 def _adaptive_max_pool(flat: bool) -> Translation:
     """
-    Where the sizes divide, an ordinary pooling.
+    Where the sizes divide, an ordinary pooling; else each row and column of the result by itself.
     """
 
     def translate(g: Graph, x: Value, size: Sizes) -> Value:
+        check_places(g)
         image = as_image(g, x, flat)
         dims = g.result_dims(0)
         wanted = (1, dims[-1]) if flat else dims[-2:]
         if image.dims[2] % wanted[0] or image.dims[3] % wanted[1]:
-            g.refuse(f"is compiled where the output's size divides the input's, found {image.dims[2:]} to {wanted}")
+            found = _largest_of_parts(g, _largest_of_parts(g, image, 2, wanted[0]), 3, wanted[1])
+            return [g.reshape(found, dims), None]
         kernel = (image.dims[2] // wanted[0], image.dims[3] // wanted[1])
         attributes: dict[str, Any] = {
             "kernel": kernel,
@@ -234,6 +253,17 @@ def _adaptive_max_pool(flat: bool) -> Translation:
         return [g.reshape(g.add("max_pool", [image], **attributes), dims), None]
 
     return translate
+
+
+def _largest_of_parts(g: Graph, x: Value, axis: int, count: int) -> Value:
+    """
+    The largest elements of as many parts of an axis, which overlap by one where they do not divide it.
+    """
+    length = dims_of(x)[axis]
+    if count > MOST_PARTS:
+        g.refuse(f"is compiled for {MOST_PARTS} rows or columns at most where they do not divide the input's")
+    parts = [cut(g, x, axis, at * length // count, -(-(at + 1) * length // count)) for at in range(count)]
+    return join(g, [g.add("reduce_max", [part], axes=(axis,), keep=True) for part in parts], axis)
 
 
 def _scales(given: Sequence[float | None] | None, flat: bool) -> tuple[float, float]:

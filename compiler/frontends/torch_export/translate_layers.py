@@ -10,6 +10,7 @@ import torch
 
 from compiler.frontends.torch_export.graph import Graph, Value, dims_of
 from compiler.frontends.torch_export.translate_elementwise import Translation
+from compiler.frontends.torch_export.translate_reductions import norm
 from compiler.frontends.torch_export.translate_shapes import expand
 from compiler.ir import DType
 
@@ -209,6 +210,30 @@ def _instance_norm(
     return _group_norm(g, x, dims_of(x)[1], weight, bias, eps)
 
 
+def _bilinear(g: Graph, a: Value, b: Value, weight: Value, bias: Value = None) -> Value:
+    """
+    Of each output k the product a W[k] b: first with a, as a linear map to (outputs, features of b).
+    """
+    known = g.floating(g.known(weight, "the weight"))
+    outputs, first, second = known.shape
+    turned = known.permute(0, 2, 1).reshape(outputs * second, first)
+    given = dims_of(a)[:-1]
+    half = g.reshape(linear(g, a, turned), (*given, outputs, second))
+    scaled = g.broadcast("times", half, g.reshape(g.floating(b), (*given, 1, second)))
+    found = g.add("reduce_sum", [scaled], axes=(len(given) + 1,), keep=False)
+    return found if bias is None else g.broadcast("plus", found, g.floating(bias))
+
+
+def _distances(g: Graph, a: Value, b: Value, p: float, mode: int | None = None) -> Value:
+    """
+    The norm of the difference of each row of a and each row of b.
+    """
+    rows, others = dims_of(a), dims_of(b)
+    one = g.reshape(g.floating(a), (*rows[:-1], 1, rows[-1]))
+    other = g.reshape(g.floating(b), (*others[:-2], 1, *others[-2:]))
+    return norm(g, g.broadcast("minus", one, other), p, -1)
+
+
 def _training(g: Graph, *_: Any, **__: Any) -> Value:
     g.refuse(TRAINING)
 
@@ -235,4 +260,6 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.group_norm.default: _group_norm,
     aten.native_group_norm.default: _native_group_norm,
     aten.instance_norm.default: _instance_norm,
+    aten.bilinear.default: _bilinear,
+    aten._cdist_forward.default: _distances,
 }

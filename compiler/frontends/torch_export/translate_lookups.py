@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from compiler.frontends.computed import Computed
-from compiler.frontends.torch_export.graph import Graph, Value, axis_of, dims_of, kind_of
-from compiler.frontends.torch_export.translate_elementwise import Translation, as_kind
-from compiler.frontends.torch_export.translate_shapes import cut, expand, permute, written
+from compiler.frontends.torch_export.graph import Graph, Value, axis_of, common, dims_of, kind_of
+from compiler.frontends.torch_export.translate_elementwise import Translation
+from compiler.frontends.torch_export.translate_shapes import expand, permute
 from compiler.ir import DType
 
 aten = torch.ops.aten
-MOST_STEPS = 64
-"""Elements that a scatter writes along its axis, one after the other."""
+POOLED = ("reduce_sum", "reduce_mean", "reduce_max")
+"""What becomes of the rows of a bag, by the number that torch has for it."""
 
 
 def _embedding(g: Graph, weight: Value, indices: Value, *_: Any, **__: Any) -> Value:
@@ -96,25 +96,6 @@ def _sum(g: Graph, a: Value, b: Value) -> Value:
     return g.broadcast("plus", a, b)
 
 
-def _index_put(g: Graph, x: Value, indices: Sequence[Value], values: Value, accumulate: bool = False) -> Value:
-    """
-    x[i] = values, where i is known and a range, or a mask as large as x.
-    """
-    given = [(axis, index) for axis, index in enumerate(indices) if index is not None]
-    axis, index = given[0]
-    if len(given) == 1 and not accumulate and kind_of(index) is DType.BOOL:
-        mask = g.reshape(index, dims_of(index) + (1,) * (len(dims_of(x)) - len(dims_of(index))))
-        if math.prod(dims_of(values)) == 1:
-            value = g.reshape(g.cast(values, kind_of(x)), (1,) * len(dims_of(x)))
-            return g.broadcast("where", mask, value, x)
-    if len(given) == 1 and not accumulate and isinstance(index, torch.Tensor) and index.ndim == 1:
-        start, count = int(index[0]) % dims_of(x)[axis], index.numel()
-        if torch.equal(index % dims_of(x)[axis], torch.arange(start, start + count)):
-            part = (*dims_of(x)[:axis], count, *dims_of(x)[axis + 1 :])
-            return written(g, x, expand(g, values, part), axis, start, start + count)
-    return g.refuse("writes to places that are not one known range; write to a slice, or use torch.where")
-
-
 def _diagonal(g: Graph, x: Value, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Value:
     first, second = axis_of(x, dim1), axis_of(x, dim2)
     rows, columns = dims_of(x)[first], dims_of(x)[second]
@@ -125,37 +106,73 @@ def _diagonal(g: Graph, x: Value, offset: int = 0, dim1: int = 0, dim2: int = 1)
     return look_up(g, flat, len(others), torch.tensor(places))
 
 
-def _scatter(g: Graph, x: Value, dim: int, index: Value, source: Value) -> Value:
+def _unfold(g: Graph, x: Value, dimension: int, size: int, step: int) -> Value:
     """
-    The tensor x with another's elements, or a number, where the index says: one step along the axis at a time.
+    Pieces of a dimension, as far apart as the step, with their elements in a new last dimension.
     """
-    axis, kind = axis_of(x, dim), g.result_kind()
-    dims, steps = dims_of(x), dims_of(index)[axis]
-    if dims_of(index)[:axis] + dims_of(index)[axis + 1 :] != dims[:axis] + dims[axis + 1 :]:
-        g.refuse("is compiled for an index as large as the tensor in all other dimensions")
-    if steps > MOST_STEPS:
-        g.refuse(f"is compiled for {MOST_STEPS} elements at most, found {steps}")
-    places = torch.arange(dims[axis]).reshape((-1,) + (1,) * (len(dims) - axis - 1))
-    result = g.cast(x, kind)
-    for step in range(steps):
-        here = cut(g, index, axis, step, step + 1)
-        there = equal(g, places, here)
-        value = as_kind(g, source, kind)
-        if isinstance(value, Computed | torch.Tensor) and dims_of(value):
-            value = cut(g, value, axis, step, step + 1)
-        elif not isinstance(value, Computed | torch.Tensor):
-            value = g.number(value, kind, len(dims))
-        result = g.broadcast("where", there, value, result)
-    return result
+    axis, rank = axis_of(x, dimension), len(dims_of(x))
+    places = torch.arange(0, dims_of(x)[axis] - size + 1, step).unsqueeze(1) + torch.arange(size)
+    found = look_up(g, x, axis, places)
+    return permute(g, found, [at for at in range(rank + 1) if at != axis + 1] + [axis + 1])
 
 
-def equal(g: Graph, a: Value, b: Value) -> Value:
+def _embedding_bag(
+    g: Graph,
+    weight: Value,
+    indices: Value,
+    offsets: Value,
+    scale_grad_by_freq: bool = False,
+    mode: int = 0,
+    sparse: bool = False,
+    per_sample_weights: Value = None,
+    include_last_offset: bool = False,
+    padding_idx: int = -1,
+) -> Value:
     """
-    Where two tensors are equal.
+    Bags of one size: those that are given as the rows of a matrix.
     """
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        return a == b
-    return g.broadcast("equal", a, b)
+    count = dims_of(indices)[0]
+    bags = dims_of(offsets)[0]
+    even = isinstance(offsets, torch.Tensor) and torch.equal(offsets, torch.arange(bags) * (count // bags))
+    if not even or count % bags or include_last_offset or padding_idx >= 0:
+        g.refuse("is compiled for bags of one size, given as a matrix, without padding_idx")
+    rows = g.reshape(_embedding(g, weight, indices), (bags, count // bags, dims_of(weight)[1]))
+    if per_sample_weights is not None:
+        rows = g.broadcast("times", rows, g.reshape(per_sample_weights, (bags, count // bags, 1)))
+    return [g.add(POOLED[mode], [rows], axes=(1,), keep=False), None, None, None]
+
+
+def _count_below(g: Graph, x: Value, boundaries: Value, right: bool) -> Value:
+    """
+    For each element, how many boundaries, in ascending order, stand before it; NaN stands behind all.
+    """
+    if len(dims_of(boundaries)) != 1:
+        g.refuse("is compiled for boundaries of one dimension")
+    dims, count = dims_of(x), dims_of(boundaries)[0]
+    x = g.reshape(x, (*dims, 1))
+    kind = common(x, boundaries)
+    behind = g.broadcast("greater" if right else "greater_equal", g.cast(boundaries, kind), g.cast(x, kind))
+    found = g.add("reduce_sum", [g.cast(behind, DType.INT64)], axes=(len(dims),), keep=False)
+    return g.broadcast("minus", count, found)
+
+
+def _bucketize(g: Graph, x: Value, boundaries: Value, *, out_int32: bool = False, right: bool = False) -> Value:
+    return _count_below(g, x, boundaries, right)
+
+
+def _searchsorted(
+    g: Graph,
+    boundaries: Value,
+    x: Value,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Value = None,
+) -> Value:
+    if sorter is not None:
+        g.refuse("is compiled without sorter")
+    return _count_below(g, x, boundaries, right or side == "right")
 
 
 def _lookup_known(g: Graph, x: Computed, index: Value) -> Value:
@@ -169,9 +186,11 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.index_select.default: _index_select,
     aten.index.Tensor: _index,
     aten._unsafe_index.Tensor: _index,
-    aten.index_put.default: _index_put,
     aten.take.default: _lookup_known,
-    aten.scatter.src: _scatter,
-    aten.scatter.value: _scatter,
     aten.diagonal.default: _diagonal,
+    aten.unfold.default: _unfold,
+    aten._embedding_bag.default: _embedding_bag,
+    aten._embedding_bag_forward_only.default: _embedding_bag,
+    aten.bucketize.Tensor: _bucketize,
+    aten.searchsorted.Tensor: _searchsorted,
 }

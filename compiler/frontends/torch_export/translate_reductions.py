@@ -10,12 +10,14 @@ import torch
 
 from compiler.frontends.torch_export.graph import Graph, Value, axis_of, dims_of, kind_of
 from compiler.frontends.torch_export.translate_elementwise import Translation
-from compiler.frontends.torch_export.translate_shapes import join
+from compiler.frontends.torch_export.translate_shapes import cut, join
 from compiler.ir import DType
 
 aten = torch.ops.aten
 MOST_STEPS = 64
-"""Elements that a sort or topk finds, one after the other."""
+"""Elements of a running product, each from the one before."""
+EXTREMES = {True: ("reduce_max", "index_of_max"), False: ("reduce_min", "index_of_min")}
+"""Whether the largest is wanted, and the rows of the value and its place."""
 Axes = int | Sequence[int] | None
 
 
@@ -105,7 +107,10 @@ def _var_mean(g: Graph, x: Value, dim: Axes = None, *, correction: float | None 
     return list(variance(g, x, dim, 1 if correction is None else correction, keepdim))
 
 
-def _norm(g: Graph, x: Value, ord: float = 2, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+def norm(g: Graph, x: Value, ord: float = 2, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+    """
+    torch.linalg.vector_norm.
+    """
     x = g.floating(x)
     if ord == 2:
         return g.add("sqrt", [reduced(g, "reduce_sum", g.add("square", [x]), dim, keepdim)])
@@ -122,7 +127,7 @@ def _norm(g: Graph, x: Value, ord: float = 2, dim: Axes = None, keepdim: bool = 
 
 
 def _old_norm(g: Graph, x: Value, p: float | None = 2, dim: Axes = None, keepdim: bool = False) -> Value:
-    return _norm(g, x, 2 if p is None else p, dim, keepdim)
+    return norm(g, x, 2 if p is None else p, dim, keepdim)
 
 
 def _softmax(row: str) -> Translation:
@@ -148,28 +153,16 @@ def _cumsum(g: Graph, x: Value, dim: int, *, dtype: Any = None) -> Value:
 
 
 def _topk(g: Graph, x: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Value:
-    """
-    The extreme, then the extreme of the others, and so on: for few, or of few.
-    """
-    if k > MOST_STEPS:
-        g.refuse(f"is compiled for {MOST_STEPS} elements at most, found {k}")
     if not dims_of(x):
         return [x, g.cast(g.broadcast("unequal", x, x), DType.INT64)]
-    axis = axis_of(x, dim)
-    x = g.floating(x)
-    length = dims_of(x)[axis]
-    names = ("reduce_max", "index_of_max") if largest else ("reduce_min", "index_of_min")
-    places = torch.arange(length).reshape((-1,) + (1,) * (len(dims_of(x)) - axis - 1))
-    taken = g.number(-math.inf if largest else math.inf, DType.FLOAT32, len(dims_of(x)))
-    values, indices = [], []
-    for step in range(k):
-        value, index = _extreme_with_place(*names)(g, x, axis, True)
-        values.append(value)
-        indices.append(index)
-        if step + 1 < k:
-            x = g.broadcast("where", g.broadcast("equal", places, index), taken, x)
-    found = g.cast(join(g, values, axis), kind_of(g.result(0)))
-    return [found, join(g, indices, axis)]
+    axis, kind = axis_of(x, dim), kind_of(x)
+    if not k:
+        g.refuse("gives no elements")
+    if k == 1 and kind is not DType.BOOL:
+        return _extreme_with_place(*EXTREMES[largest])(g, x, axis, True)
+    given = g.cast(x, DType.INT64) if kind is DType.BOOL else x
+    values, places = g.add_all("top", [given], axis=axis, count=int(k), largest=bool(largest))
+    return [g.cast(values, kind), places]
 
 
 def _sort(g: Graph, x: Value, dim: int = -1, descending: bool = False) -> Value:
@@ -178,6 +171,57 @@ def _sort(g: Graph, x: Value, dim: int = -1, descending: bool = False) -> Value:
 
 def _stable_sort(g: Graph, x: Value, *, stable: bool | None, dim: int = -1, descending: bool = False) -> Value:
     return _sort(g, x, dim, descending)
+
+
+def ordered(g: Graph, x: Value, place: int, axis: int, keep: bool) -> list[Value]:
+    """
+    The value, and where it stands, that has `place` others before it in ascending order; NaN comes last.
+    """
+    values, places = g.add_all("top", [x], axis=axis, count=place + 1, largest=False)
+    dims = dims_of(values)
+    left = (*dims[:axis], *([1] if keep else []), *dims[axis + 1 :])
+    return [g.reshape(cut(g, found, axis, place, place + 1), left) for found in (values, places)]
+
+
+def _kth(g: Graph, x: Value, k: int, dim: int = -1, keepdim: bool = False) -> Value:
+    return ordered(g, x, k - 1, axis_of(x, dim), keepdim)
+
+
+def _median(g: Graph, x: Value, dim: int = -1, keepdim: bool = False) -> Value:
+    """
+    The lower of two in the middle; NaN where there is one.
+    """
+    axis = axis_of(x, dim)
+    found, place = ordered(g, x, (dims_of(x)[axis] - 1) // 2, axis, keepdim)
+    if kind_of(x) is not DType.FLOAT32:
+        return [found, place]
+    largest, where = _extreme_with_place(*EXTREMES[True])(g, x, axis, keepdim)
+    broken = g.add("is_nan", [largest])
+    return [g.broadcast("where", broken, largest, found), g.broadcast("where", broken, where, place)]
+
+
+def _whole_median(g: Graph, x: Value) -> Value:
+    flat = g.reshape(x, (math.prod(dims_of(x)),))
+    return g.reshape(_median(g, flat, 0)[0], ())
+
+
+def _running(row: str) -> Translation:
+    """
+    A running product, one step along the axis after the other.
+    """
+
+    def translate(g: Graph, x: Value, dim: int, *, dtype: Any = None) -> Value:
+        if not dims_of(x):
+            return x
+        axis, x = axis_of(x, dim), g.cast(x, g.result_kind())
+        if dims_of(x)[axis] > MOST_STEPS:
+            g.refuse(f"is compiled for {MOST_STEPS} elements at most, found {dims_of(x)[axis]}")
+        found = [cut(g, x, axis, 0, 1)]
+        for step in range(1, dims_of(x)[axis]):
+            found.append(g.broadcast(row, found[-1], cut(g, x, axis, step, step + 1)))
+        return join(g, found, axis)
+
+    return translate
 
 
 def _whole_extreme(row: str) -> Translation:
@@ -208,7 +252,7 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.var.correction: _var,
     aten.std.correction: _std,
     aten.var_mean.correction: _var_mean,
-    aten.linalg_vector_norm.default: _norm,
+    aten.linalg_vector_norm.default: norm,
     aten.norm.ScalarOpt_dim: _old_norm,
     aten.norm.Scalar: _old_norm,
     aten.softmax.int: _softmax("softmax_over"),
@@ -220,4 +264,8 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.topk.default: _topk,
     aten.sort.default: _sort,
     aten.sort.stable: _stable_sort,
+    aten.kthvalue.default: _kth,
+    aten.median.dim: _median,
+    aten.median.default: _whole_median,
+    aten.cumprod.default: _running("times"),
 }

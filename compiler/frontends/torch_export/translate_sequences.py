@@ -9,7 +9,7 @@ import torch
 
 from compiler.frontends.torch_export.graph import Graph, Value, dims_of
 from compiler.frontends.torch_export.translate_elementwise import Translation
-from compiler.frontends.torch_export.translate_layers import filled
+from compiler.frontends.torch_export.translate_layers import filled, linear
 from compiler.frontends.torch_export.translate_shapes import cut, join
 
 aten = torch.ops.aten
@@ -21,22 +21,30 @@ class _Parameters:
     """
 
     def __init__(self, g: Graph, given: Sequence[Value], has_biases: bool, directions: int, layers: int) -> None:
-        each = 4 if has_biases else 2
-        if len(given) != each * directions * layers:
-            g.refuse("is compiled without projections (proj_size=0)")
-        self._graph, self._given, self._each = g, given, each
+        plain = 4 if has_biases else 2
+        self.each = len(given) // (directions * layers)
+        self._graph, self._given, self._biases = g, given, has_biases
+        self.projected = self.each == plain + 1
+        if len(given) != self.each * directions * layers or self.each not in (plain, plain + 1):
+            g.refuse(f"has {len(given)} weights, expected {plain} or {plain + 1} for each layer and direction")
+
+    def _known(self, index: int) -> list[torch.Tensor]:
+        given = self._given[index * self.each : (index + 1) * self.each]
+        return [self._graph.floating(self._graph.known(value, "a weight")) for value in given]
 
     def weights(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """
         weight_ih, weight_hh, bias_ih and bias_hh of one direction of one layer.
         """
-        found = [
-            self._graph.floating(self._graph.known(value, "a weight"))
-            for value in self._given[index * self._each : (index + 1) * self._each]
-        ]
-        if self._each == 2:
-            found += [filled(found[0].shape[0], 0.0)] * 2
-        return found[0], found[1], found[2], found[3]
+        found = self._known(index)
+        biases = found[2:4] if self._biases else [filled(found[0].shape[0], 0.0)] * 2
+        return found[0], found[1], biases[0], biases[1]
+
+    def projection(self, index: int) -> torch.Tensor:
+        """
+        weight_hr, (proj_size, hidden_size), of one direction of one layer.
+        """
+        return self._known(index)[-1]
 
 
 def _one(g: Graph, states: Value, index: int) -> Value:
@@ -94,7 +102,11 @@ def _recurrent(kind: str) -> Translation:
             for direction in range(directions):
                 index, reverse = layer * directions + direction, direction == 1
                 cell = None if cells is None else _one(g, cells, index)
-                found = _direction(g, kind, x, _one(g, hidden, index), cell, parameters.weights(index), reverse)
+                weights, before = parameters.weights(index), _one(g, hidden, index)
+                if parameters.projected:
+                    found = _projected(g, x, before, cell, weights, parameters.projection(index), reverse)
+                else:
+                    found = _direction(g, kind, x, before, cell, weights, reverse)
                 outputs.append(found[0])
                 last_hidden.append(_last(g, found[0], reverse))
                 last_cells += [g.reshape(cell, (1, *dims_of(cell))) for cell in found[1:]]
@@ -130,6 +142,36 @@ def _direction(
         return list(g.add_all("lstm", [x, hidden, cell, input_weight, hidden_weight, bias], reverse=reverse))
     name = kind.removeprefix("rnn_")
     return [g.add("rnn", [x, hidden, input_weight, hidden_weight, bias], reverse=reverse, kind=name)]
+
+
+def _projected(
+    g: Graph,
+    x: Value,
+    hidden: Value,
+    cell: Value,
+    weights: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
+    projection: torch.Tensor,
+    reverse: bool,
+) -> list[Value]:
+    """
+    One direction of an LSTM with projections: one without them, whose outputs are projected afterwards.
+
+    The step before comes to the gates as weight_hh weight_hr m, of which the first two are one known matrix. A state
+    to begin with is no such product: it comes in as a part of the first step's input.
+    """
+    input_weight, hidden_weight, *biases = weights
+    joined = (hidden_weight.double() @ projection.double()).float()
+    if not (isinstance(hidden, torch.Tensor) and not hidden.any()):
+        length = dims_of(x)[0]
+        first = g.reshape(hidden, (1, *dims_of(hidden)))
+        if length > 1:
+            rest = torch.zeros((length - 1, *dims_of(hidden)))
+            first = join(g, [rest, first] if reverse else [first, rest], 0)
+        x = join(g, [x, first], 2)
+        input_weight = torch.cat((input_weight, hidden_weight), 1)
+    nothing = torch.zeros(dims_of(cell))
+    found = _direction(g, "lstm", x, nothing, cell, (input_weight, joined, biases[0], biases[1]), reverse)
+    return [linear(g, found[0], projection), *found[1:]]
 
 
 TRANSLATIONS: dict[Any, Translation] = {

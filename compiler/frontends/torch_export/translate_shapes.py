@@ -184,24 +184,6 @@ def written(g: Graph, x: Value, source: Value, axis: int, start: int, stop: int)
     return join(g, [g.cast(piece, kind) for piece in (*before, source, *after)], axis)
 
 
-def _slice_scatter(
-    g: Graph, x: Value, source: Value, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
-) -> Value:
-    axis = axis_of(x, dim)
-    first, last, _ = slice(start, end, step).indices(dims_of(x)[axis])
-    if step != 1:
-        g.refuse("writes with a step other than 1")
-    part = (*dims_of(x)[:axis], max(last - first, 0), *dims_of(x)[axis + 1 :])
-    return written(g, x, expand(g, source, part), axis, first, max(first, last))
-
-
-def _select_scatter(g: Graph, x: Value, source: Value, dim: int, index: int) -> Value:
-    axis = axis_of(x, dim)
-    place = index % dims_of(x)[axis]
-    part = (*dims_of(x)[:axis], 1, *dims_of(x)[axis + 1 :])
-    return written(g, x, g.reshape(source, part), axis, place, place + 1)
-
-
 def _filled(g: Graph, x: Value, *arguments: Any, **_: Any) -> Value:
     """
     A tensor of one value, as large as another: known, though what gives its size is computed.
@@ -240,8 +222,6 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.constant_pad_nd.default: _pad,
     aten.flip.default: _flip,
     aten.roll.default: _roll,
-    aten.slice_scatter.default: _slice_scatter,
-    aten.select_scatter.default: _select_scatter,
     aten.full_like.default: _filled,
     aten.zeros_like.default: _filled,
     aten.ones_like.default: _filled,

@@ -6,19 +6,23 @@ from typing import Any
 
 from compiler.frontends.torch_export import (
     translate_elementwise,
+    translate_functions,
     translate_images,
     translate_layers,
     translate_lookups,
     translate_reductions,
     translate_sequences,
     translate_shapes,
+    translate_writes,
 )
 from compiler.frontends.torch_export.translate_elementwise import Translation
 
 FAMILIES = (
     translate_elementwise,
+    translate_functions,
     translate_shapes,
     translate_lookups,
+    translate_writes,
     translate_reductions,
     translate_layers,
     translate_images,
