@@ -3,13 +3,31 @@ What makes a model legal. Runs after the frontend, after every pass and after a 
 """
 
 import math
+import re
 from collections.abc import Iterator
 from itertools import islice
 
 from compiler.errors import ModelFileError, PolicycError, quote
-from compiler.ir import ROLES, SAMPLINGS, Box, Dict, Discrete, Model, MultiBinary, MultiDiscrete, Node, Sampling, Space
+from compiler.ir import (
+    ROLES,
+    SAMPLINGS,
+    Attribute,
+    Box,
+    Dict,
+    Discrete,
+    Length,
+    Model,
+    MultiBinary,
+    MultiDiscrete,
+    Node,
+    Sampling,
+    Space,
+)
 from compiler.ops import OPS, TensorType
+from compiler.ops.lengths import at_length, length_of, samples, unfit
 
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+"""What a length may be called."""
 MAXIMUM_RANK = 8
 MAXIMUM_ELEMENTS = 1 << 31
 MAXIMUM_CHOICES = 1 << 24
@@ -29,10 +47,62 @@ def check(model: Model, stage: str) -> Model:
     Raises:
         ModelFileError: naming every rule that it breaks.
     """
-    findings = _listed(_tensor_findings(model)) or _listed(_findings_between(model))
+    findings = _listed(_length_findings(model)) or _listed(_tensor_findings(model))
+    length = length_of(model)
+    if length is None or findings:
+        findings = findings or _listed(_findings_between(model))
+    else:
+        findings = _listed(_findings_at_lengths(model, length))
     if findings:
         raise ModelFileError(stage, *findings)
     return model
+
+
+def _length_findings(model: Model) -> Iterator[str]:
+    """
+    What is wrong with sizes that follow a length: there is one length, of sensible bounds, in general models alone.
+    """
+    known: Length | None = None
+    for name, tensor in model.tensors.items():
+        for size in tensor.shape:
+            if isinstance(size, Length):
+                known = known or size
+                yield from _bound_findings(size, known, f"tensor {quote(name)}", 1)
+    for node in model.nodes:
+        for value in node.attributes.values():
+            for size in _lengths_in(value):
+                known = known or size
+                yield from _bound_findings(size, known, f"an attribute of node {quote(node.name)}", 0)
+    if known is not None and not NAME.fullmatch(known.name):
+        yield f"the length is called {quote(known.name)}: must be a name of letters, digits and underscores"
+    if known is not None and (model.policy is not None or model.states):
+        yield "a size follows a length: only models that are no policies and have no states may have that"
+    if known is not None and length_of(model) is None:
+        yield "an attribute follows a length, but no tensor does"
+
+
+def _lengths_in(value: Attribute) -> list[Length]:
+    values = value if isinstance(value, tuple) else (value,)
+    return [size for size in values if isinstance(size, Length)]
+
+
+def _bound_findings(size: Length, known: Length, what: str, smallest: int) -> Iterator[str]:
+    if size.bounds != known.bounds:
+        yield f"{what} follows {size}, but another size {known}: there may be one length only"
+    if not 1 <= size.least < size.most <= MAXIMUM_ELEMENTS or size.at(size.least) < smallest:
+        yield f"{what} follows {size} from {size.least} to {size.most}: must be from 1 or more to more than that"
+
+
+def _findings_at_lengths(model: Model, length: Length) -> Iterator[str]:
+    """
+    What is wrong with a model whose sizes follow a length: at some lengths, and with what its ops can do.
+    """
+    for each in samples(length):
+        found = [*_findings_between(at_length(model, each))]
+        yield from (f"where {quote(length.name)} is {each}: {finding}" for finding in found)
+        if found:
+            return
+    yield from (f"node {quote(node.name)}: {finding}" for node, finding in unfit(model))
 
 
 def _listed(findings: Iterator[str]) -> list[str]:
@@ -98,7 +168,10 @@ def _tensor_findings(model: Model) -> Iterator[str]:
             yield f"tensor {quote(name)} has shape {tensor.shape}; every dimension must be at least 1"
         elif math.prod(tensor.fixed_shape) > MAXIMUM_ELEMENTS:
             yield f"tensor {quote(name)} has shape {tensor.shape}: too large"
-        if tensor.data is not None and (tensor.data.shape, tensor.data.dtype) != (tensor.shape, tensor.dtype.numpy):
+        if tensor.data is not None and (
+            tensor.data.shape != tuple(int(size) if isinstance(size, Length) else size for size in tensor.shape)
+            or tensor.data.dtype != tensor.dtype.numpy
+        ):
             yield (
                 f"tensor {quote(name)} is declared {tensor.dtype}{tensor.shape}, "
                 f"its data are {tensor.data.dtype}{tensor.data.shape}"

@@ -3,7 +3,8 @@ The model in memory: what a frontend makes, passes rewrite, the model file store
 
 A model is a graph of nodes over named tensors, in an order in which it can be computed. Every tensor is declared
 once, with its dtype and shape; a tensor with `data` is a constant (a weight), all others are computed. Dimensions are
-integers or names: `BATCH` is the number of observations. Everything here is immutable; `check.py` says what makes a
+integers or names: `BATCH` is the number of observations. An integer that is a `Length` follows the length of a sequence
+that is known at run time, and is the largest that it may be. Everything here is immutable; `check.py` says what makes a
 model legal.
 """
 
@@ -14,6 +15,8 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from compiler.length import Length as Length
 
 BATCH = "batch"
 OBSERVATION = "observation"
@@ -64,7 +67,10 @@ class Tensor:
     dtype: DType
     shape: Shape
     data: NDArray[np.generic] | None = None
-    """The values of a constant: C-contiguous, of exactly this dtype and shape."""
+    """
+    The values of a constant: C-contiguous, of exactly this dtype and shape. Of one that follows a length, those for the
+    largest; those for a shorter one stand at the beginning of each dimension.
+    """
 
     @classmethod
     def constant(cls, name: str, data: NDArray[np.generic]) -> "Tensor":
@@ -76,7 +82,7 @@ class Tensor:
     @property
     def fixed_shape(self) -> tuple[int, ...]:
         """
-        The shape without symbolic dimensions: what one observation takes.
+        The shape without symbolic dimensions: what one observation takes, with lengths as the largest.
         """
         return tuple(size for size in self.shape if isinstance(size, int))
 

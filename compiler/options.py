@@ -88,6 +88,9 @@ class BuildOptions:
     """For a TorchScript archive: its inputs' shapes, `1,41`, divided by semicolons; `1,20:int64` if not float32."""
     without: tuple[str, ...] | None = None
     """Passes to leave out, by their names (`inspect --json` lists them): to find out which one a fault comes from."""
+    longest: int | None = None
+    """The largest length of sequences whose length is dynamic: memory is laid out for it. For a PyTorch program or an
+    ONNX file that names none, or a larger one."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("nonfinite", NONFINITE), ("lanes", LANES), ("target", TARGETS)):
@@ -98,6 +101,8 @@ class BuildOptions:
             value = getattr(self, name)
             if value not in (None, *SPACE_KINDS):
                 raise BuildError("options", f"{name} must be one of {', '.join(SPACE_KINDS)}, found {value!a}")
+        if self.longest is not None and self.longest < 2:
+            raise BuildError("options", f"longest must be at least 2, found {self.longest}")
         if self.verify_observations < 1:
             raise BuildError("options", f"verify_observations must be at least 1, found {self.verify_observations}")
 

@@ -93,7 +93,7 @@ def build(
     options: BuildOptions | None = None,
     progress: Callable[[Step], None] = lambda step: None,
     example_inputs: Sequence[Any] | None = None,
-    dynamic: bool = True,
+    dynamic: Any = True,
     **choices: Any,
 ) -> Build:
     """
@@ -106,7 +106,9 @@ def build(
         options: how to build; or its fields as keyword arguments.
         progress: called at the beginning of each step.
         example_inputs: of a module: arguments of its `forward`, of which only shapes and dtypes matter.
-        dynamic: of a module: whether the first dimension of all inputs is a batch of any size.
+        dynamic: of a module: whether the first dimension of all inputs is a batch of any size; or the dynamic
+            dimensions of each input, as torch.export takes them, of which the first is the batch and another the length
+            of sequences: `{"sentence": {0: "batch", 1: Dim("length", min=1, max=64)}}`.
         choices: fields of `BuildOptions`.
 
     Raises:
@@ -177,7 +179,7 @@ def load_model(source: str | Path, options: BuildOptions | None = None, **choice
 
 
 def _read(
-    source: Any, options: BuildOptions, example_inputs: Sequence[Any] | None, dynamic: bool
+    source: Any, options: BuildOptions, example_inputs: Sequence[Any] | None, dynamic: Any
 ) -> tuple[Model, Ask | None]:
     """
     The model of any source, and what asks the program that it comes from, where that is PyTorch's.
@@ -191,7 +193,13 @@ def _read(
         raise BuildError(
             quote(kind), "is no path and no model; of a torch.nn.Module, give example_inputs=(...) as well"
         )
-    found = from_module(source, example_inputs, dynamic=dynamic, allow_nonfinite=options.allow_nonfinite_weights)
+    found = from_module(
+        source,
+        example_inputs,
+        dynamic=dynamic,
+        allow_nonfinite=options.allow_nonfinite_weights,
+        longest=options.longest,
+    )
     return check(found.model, kind), found.ask
 
 

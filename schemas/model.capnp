@@ -38,8 +38,11 @@ const modelMagic :UInt64 = 0x00637963696c6f70;
 const sealMagic :UInt64 = 0x006c616573636c70;
 # The bytes "plcseal" and NUL.
 
-const schemaVersion :UInt32 = 1;
-# The version that this file describes.
+const schemaVersion :UInt32 = 2;
+# The newest version that this file describes. A writer writes the oldest that says all of the model:
+#
+#     1   everything but
+#     2   sizes that follow a length (`Dimension.length`, `Attribute.length`, `Attribute.sizes`)
 
 struct Model {
   magic @0 :UInt64;
@@ -112,7 +115,24 @@ struct Dimension {
 
     symbol @1 :Text;
     # A size that is known at run time: "batch", the number of observations.
+
+    length @2 :Length;
+    # A size that follows the length of sequences, which is known at run time. All of a model follow one length.
   }
+}
+
+struct Length {
+  # The length of a sequence, or that and a fixed number more or less.
+
+  name @0 :Text;
+  # What callers call the length.
+
+  least @1 :UInt64;
+  most @2 :UInt64;
+  # The smallest and the largest length; the smallest is at least 1 and less than the largest.
+
+  shift @3 :Int64;
+  # How much larger this size is than the length. A dimension is at least 1 for the smallest length.
 }
 
 struct Tensor {
@@ -125,13 +145,14 @@ struct Tensor {
     # By a node, or given by the caller.
 
     constant :group {
-      # Known at build time: a weight. Every dimension is a size.
+      # Known at build time: a weight. Every dimension is a size or a length: of a length, the array has the elements
+      # for the largest, and those for a shorter one are at the beginning of each dimension.
 
       offset @4 :UInt64;
       # First byte, from the start of the blob; a multiple of 64.
 
       size @5 :UInt64;
-      # Bytes: the product of the dimensions times the size of the dtype.
+      # Bytes: the product of the dimensions (of lengths, the largest) times the size of the dtype.
     }
   }
 }
@@ -163,6 +184,10 @@ struct Attribute {
     # Also stands for every empty list.
     floats @6 :List(Float64);
     texts @7 :List(Text);
+    length @8 :Length;
+    # An integer that follows a length.
+    sizes @9 :List(Dimension);
+    # Integers of which some follow a length: `ints` where none does.
   }
 }
 

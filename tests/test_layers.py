@@ -46,7 +46,8 @@ ROOMS = {
     "": room(None, "numpy"),  # the API, pipeline, verification: everything of the compiler, nothing big from outside
     "errors": room(""),
     "options": room(""),
-    "ir": room("", "numpy"),
+    "length": room(""),
+    "ir": room("length", "numpy"),
     "readers": room("", "numpy"),
     "ops": room("ir", "numpy"),
     "check": room("ir ops", "numpy"),  # legal is what the rows of the op table allow: arity, attributes, shapes

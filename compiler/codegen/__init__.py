@@ -292,7 +292,8 @@ def _render(file: str, view: PredictorView | GeneralView, settings: Mapping[str,
     folder = "native" if file in (EXPORTS, STUB) else "predictor"
     if isinstance(view, GeneralView) and file not in ALIKE:
         folder = "general"
-        file = "episodes.py" if view.memory and file == "predictor.py" else file
+        if file == "predictor.py":
+            file = "episodes.py" if view.memory else "sequences.py" if view.length else file
     template = _environment().get_template(f"{folder}/{file}.jinja")
     return template.render(predictor=view, lanes=view.lanes, **settings).strip() + "\n"
 

@@ -7,8 +7,19 @@ from math import prod
 
 import numpy as np
 
-from compiler.codegen.body import Body, Operand, broadcast, place_of, strides_of, sum_of
-from compiler.codegen.nests import Access, write_nest
+from compiler.codegen.body import (
+    Body,
+    Operand,
+    broadcast,
+    offset,
+    passes,
+    place_of,
+    product,
+    running,
+    strides_of,
+    sum_of,
+)
+from compiler.codegen.nests import Access, collapsed, write_nest
 from compiler.codegen.source import python
 from compiler.ir import Node, Tensor
 
@@ -34,7 +45,7 @@ def write_slice(body: Body, node: Node, source: Operand, result: Operand) -> Non
     """
     axis, start, step = (integer(node, name) for name in ("axis", "start", "step"))
     strides = list(source.strides)
-    first = start * strides[axis]
+    first = offset((running(start), strides[axis]))
     strides[axis] *= step
     _copy(body, result, source, strides, first)
 
@@ -44,7 +55,8 @@ def write_flip(body: Body, node: Node, source: Operand, result: Operand) -> None
     Writes a kernel that goes through some axes backwards.
     """
     axes = integers(node, "axes")
-    first = sum((source.dims[axis] - 1) * source.strides[axis] for axis in axes)
+    ends = [(source.dims[axis], source.strides[axis]) for axis in axes]
+    first = offset(*ends, *((-1, stride) for _, stride in ends))
     strides = [-stride if axis in axes else stride for axis, stride in enumerate(source.strides)]
     _copy(body, result, source, strides, first)
 
@@ -53,11 +65,12 @@ def write_join(body: Body, node: Node, inputs: Sequence[Operand], result: Operan
     """
     Writes a kernel that copies one input after the other.
     """
-    axis, begin = integer(node, "axis"), 0
+    axis = integer(node, "axis")
+    before: list[tuple[int, int]] = []
     for source in inputs:
-        target = Access(result, result.strides, begin * result.strides[axis])
+        target = Access(result, result.strides, offset(*before))
         write_nest(body, source.dims, target, [Access(source, source.strides)], "x")
-        begin += source.dims[axis]
+        before.append((source.dims[axis], result.strides[axis]))
 
 
 def write_surround(body: Body, node: Node, source: Operand, result: Operand) -> None:
@@ -70,7 +83,8 @@ def write_surround(body: Body, node: Node, source: Operand, result: Operand) -> 
     if source.dims != result.dims:
         write_nest(body, result.dims, Access(result, result.strides), [], f"splat({vector_number(value)})")
     first = sum(count * stride for count, stride in zip(before, result.strides, strict=True))
-    write_nest(body, source.dims, Access(result, result.strides, first), [Access(source, source.strides)], "x")
+    target = Access(result, result.strides, first)
+    write_nest(body, source.dims, target, [Access(source, source.strides)], "x", exact=True)
 
 
 def write_embedding(body: Body, indices: Operand, table: Operand, result: Operand) -> None:
@@ -79,9 +93,11 @@ def write_embedding(body: Body, indices: Operand, table: Operand, result: Operan
     """
     rows, *rest = table.dims
     row = prod(rest)
-    with body.loop("i", prod(indices.dims)) as i:
-        body.add(f"row = {sum_of((f'bounded({indices.scalar(i)}, {rows})', row))}")
-        _copy_run(body, table, "row", result, sum_of((i, row)), row)
+    counts, (access,) = collapsed(indices.dims, [Access(indices, indices.strides)])
+    with body.loops("i", counts) as variables:
+        place = place_of(variables, access.strides)
+        body.add(f"row = {sum_of((f'bounded({indices.scalar(place)}, {rows})', row))}")
+        _copy_run(body, table, "row", result, sum_of((place, row)), row)
 
 
 def write_take(body: Body, node: Node, source: Operand, result: Operand, indices: Tensor) -> None:
@@ -98,7 +114,7 @@ def write_take(body: Body, node: Node, source: Operand, result: Operand, indices
         _copy(body, result, source, strides, first)
         return
     inner, size = source.strides[axis], source.dims[axis]
-    with body.loop("i0", prod(source.dims[:axis])) as outer, body.loop("k", len(places)) as k:
+    with body.loop("i0", product(source.dims[:axis])) as outer, body.loop("k", len(places)) as k:
         body.add(f"begin = {sum_of((outer, inner * size), (f'load_integer(indices, {k})', inner))}")
         _copy_run(body, source, "begin", result, sum_of((outer, inner * len(places)), (k, inner)), inner)
 
@@ -110,12 +126,12 @@ def write_gather(body: Body, node: Node, source: Operand, indices: Operand, resu
     axis = integer(node, "axis")
     with body.loops("i", result.dims) as variables:
         place = place_of(variables, strides_of(result.dims))
-        body.add(f"k = bounded({indices.scalar(place)}, {source.dims[axis]})")
+        body.add(f"k = bounded({indices.scalar(place)}, {passes(source.dims[axis])})")
         here = ["k" if number == axis else variable for number, variable in enumerate(variables)]
         body.add(f"store_scalar({result.name}, {place}, {source.scalar(place_of(here, source.strides))})")
 
 
-def _copy(body: Body, result: Operand, source: Operand, strides: Sequence[int], first: int = 0) -> None:
+def _copy(body: Body, result: Operand, source: Operand, strides: Sequence[int], first: int | str = 0) -> None:
     access = Access(source, tuple(strides), first)
     write_nest(body, result.dims, Access(result, result.strides), [access], "x")
 

@@ -66,9 +66,9 @@ def _write_queries(body: Body, head: Attention, row: str, count: int) -> None:
     """
     for q in range(count):
         body.add(f"largest{q}, whole{q} = splat(-np.inf), splat(0.0)")
-        for at, lanes in body.pieces(head.wide, "j"):
-            body.store("result", sum_of((row, head.wide), (at, 1), ("1", q * head.wide)), lanes, "splat(0.0)")
-    for start, lanes in body.pieces(head.length, "first"):
+        for at, wide in body.pieces(head.wide, "j"):
+            body.store("result", sum_of((row, head.wide), (at, 1), ("1", q * head.wide)), wide, "splat(0.0)")
+    for start, lanes in body.exact_pieces(head.length, "first"):
         needed = f"if {start} <= {sum_of((row, 1), ('1', count - 1))}:" if head.causal and start != "0" else ""
         with body.block(needed):
             _write_scores(body, head, row, count, start, lanes)
@@ -77,12 +77,12 @@ def _write_queries(body: Body, head: Attention, row: str, count: int) -> None:
             _write_values(body, head, row, count, start, lanes)
     for q in range(count):
         body.add(f"whole{q} = select(whole{q} == 0.0, splat(1.0), whole{q})")
-        for at, lanes in body.pieces(head.wide, "j"):
+        for at, wide in body.pieces(head.wide, "j"):
             place = sum_of((row, head.wide), (at, 1), ("1", q * head.wide))
-            body.store("result", place, lanes, f"{body.load('result', place, lanes)} / whole{q}")
+            body.store("result", place, wide, f"{body.load('result', place, wide)} / whole{q}")
 
 
-def _write_scores(body: Body, head: Attention, row: str, count: int, start: str, lanes: int) -> None:
+def _write_scores(body: Body, head: Attention, row: str, count: int, start: str, lanes: int | str) -> None:
     """
     Writes the products of some queries with some keys, a register for each query, one key in each lane.
     """
@@ -98,7 +98,7 @@ def _write_scores(body: Body, head: Attention, row: str, count: int, start: str,
         body.add(*(f"scores{q} = put(scores{q}, k, total(a{q}))" for q in range(count)))
 
 
-def _write_weights(body: Body, head: Attention, query: str, q: int, start: str, lanes: int) -> None:
+def _write_weights(body: Body, head: Attention, query: str, q: int, start: str, lanes: int | str) -> None:
     """
     Writes what some keys weigh for a query, and by what factor all before them become smaller.
     """
@@ -110,7 +110,7 @@ def _write_weights(body: Body, head: Attention, query: str, q: int, start: str, 
         place = sum_of((query, down), (start, across))
         text = body.load("added", place, lanes) if across else f"splat(load_scalar(added, {place}))"
         body.add(f"{scores} = {scores} + {text}")
-    if lanes < body.lanes:
+    if lanes != body.lanes:
         body.add(f"{scores} = select(between(0, {lanes}), {scores}, splat(-np.inf))")
     if head.causal:
         seen = sum_of((query, 1), ("1", 1), (start, -1))
@@ -124,7 +124,7 @@ def _write_weights(body: Body, head: Attention, query: str, q: int, start: str, 
     )
 
 
-def _write_values(body: Body, head: Attention, row: str, count: int, start: str, lanes: int) -> None:
+def _write_values(body: Body, head: Attention, row: str, count: int, start: str, lanes: int | str) -> None:
     """
     Adds the values of some keys to the rows of the result, weighted.
     """

@@ -5,13 +5,64 @@ The text of a kernel's body, line by line: loops over literal sizes, places as s
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 
 from compiler.codegen.expressions import plus, signature, times
 from compiler.codegen.source import WIDTH
-from compiler.ir import DType, Tensor
+from compiler.ir import DType, Length, Tensor
 
 Term = tuple[str, int]
 """A variable, or a number, and its factor."""
+
+
+class Running(int):
+    """
+    A number of passes that is known at run time only: as an int, the largest that it may be.
+
+    Values stand as for the largest, so that places are literal. A loop may run to the largest where what it computes
+    beyond is read by nothing; where values meet, it must run to `text`.
+
+    Attributes:
+        text: the expression of the number.
+    """
+
+    text: str
+
+    def __new__(cls, most: int, text: str) -> "Running":
+        """
+        The largest number, and the expression of the number.
+        """
+        made = super().__new__(cls, most)
+        made.text = text
+        return made
+
+
+def running(size: int) -> int:
+    """
+    A size of a tensor, as kernels see it: what follows the length is the variable `length`, or that and a number.
+    """
+    if not isinstance(size, Length):
+        return size
+    shift = f" {'+' if size.shift > 0 else '-'} {abs(size.shift)}" if size.shift else ""
+    return Running(int(size), f"length{shift}")
+
+
+def passes(count: int) -> str:
+    """
+    The expression of a number of passes.
+    """
+    return count.text if isinstance(count, Running) else str(count)
+
+
+def product(dims: Sequence[int]) -> int:
+    """
+    How many values there are side by side: to be known at run time where only the first dimension is; else the most.
+    """
+    kept = [size for size in dims if size != 1]
+    whole = prod(kept)
+    if not kept or not isinstance(kept[0], Running) or any(isinstance(size, Running) for size in kept[1:]):
+        return whole
+    return Running(whole, times(kept[0].text, str(prod(kept[1:]))) if len(kept) > 1 else kept[0].text)
 
 
 @dataclass(frozen=True)
@@ -27,13 +78,15 @@ class KernelView:
     parameters: tuple[str, ...]
     """A pointer for each input, then one for each result."""
     body: str
+    length: bool = False
+    """Whether it takes the length of the sequences as well, before all pointers."""
 
     @property
     def signature(self) -> str:
         """
         The first line, or lines, of the kernel.
         """
-        return signature(self.function, list(self.parameters))
+        return signature(self.function, list(self.parameters), self.length)
 
 
 @dataclass(frozen=True)
@@ -44,6 +97,7 @@ class Operand:
 
     name: str
     dims: tuple[int, ...]
+    """With `Running` for what follows a length."""
     dtype: DType
     constant: bool
 
@@ -52,7 +106,7 @@ class Operand:
         """
         The operand of a declared tensor.
         """
-        return cls(name, tensor.fixed_shape, tensor.dtype, tensor.data is not None)
+        return cls(name, tuple(map(running, tensor.fixed_shape)), tensor.dtype, tensor.data is not None)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -111,14 +165,21 @@ class Body:
         """
         A loop; yields what its variable is called inside, the number itself where it has one pass.
         """
-        with self.block(f"for {variable} in range({count}):" if count != 1 else ""):
+        with self.block(f"for {variable} in range({passes(count)}):" if count != 1 else ""):
             yield variable if count != 1 else "0"
 
     @contextmanager
     def span(self, variable: str, start: int, stop: int, step: int) -> Iterator[str]:
         """
         A loop from `start` to `stop`; yields what its variable is called inside.
+
+        To a stop that is known at run time the last step may be computed in part twice, never beyond the largest.
         """
+        if isinstance(stop, Running) and stop > step:
+            with self.block(f"for {variable}_ in range({start}, {stop.text}, {step}):"):
+                self.add(f"{variable} = min({variable}_, {stop - step})")
+                yield variable
+            return
         head = f"for {variable} in range({start}, {stop}, {step}):"
         with self.block(head if stop - start > step else ""):
             yield variable if stop - start > step else str(start)
@@ -132,7 +193,7 @@ class Body:
         depth = self._depth
         for name, count in zip(names, counts, strict=True):
             if count != 1:
-                self.add(f"for {name} in range({count}):")
+                self.add(f"for {name} in range({passes(count)}):")
                 self._depth += 1
         yield names
         self._depth = depth
@@ -140,7 +201,15 @@ class Body:
     def pieces(self, count: int, variable: str = "i") -> Iterator[tuple[str, int]]:
         """
         Goes through `count` values in registers: yields where each begins, and how many it has: LANES, or the rest.
+
+        Of a number that is known at run time, the last registers may overlap, or hold values beyond it: what is made
+        of them must depend on nothing but the place. `exact_pieces` is for all else.
         """
+        if isinstance(count, Running) and count > self.lanes:
+            with self.block(f"for {variable}_ in range(0, {count.text}, LANES):"):
+                self.add(f"{variable} = min({variable}_, {count - self.lanes})")
+                yield variable, self.lanes
+            return
         rest = count % self.lanes
         whole = count - rest
         if whole:
@@ -150,13 +219,27 @@ class Body:
         if rest:
             yield str(whole), rest
 
-    def load(self, name: str, place: str, count: int) -> str:
+    def exact_pieces(self, count: int, variable: str = "i") -> Iterator[tuple[str, int | str]]:
+        """
+        The same, each value once and none beyond: of a number that is known at run time the rest is a variable.
+        """
+        if not isinstance(count, Running):
+            yield from self.pieces(count, variable)
+            return
+        self.add(f"rest = ({count.text}) % LANES", f"whole_{variable} = {count.text} - rest")
+        with self.block(f"for {variable} in range(0, whole_{variable}, LANES):"):
+            yield variable, self.lanes
+        if self.lanes > 1:
+            with self.block("if rest > 0:"):
+                yield f"whole_{variable}", "rest"
+
+    def load(self, name: str, place: str, count: int | str) -> str:
         """
         The expression of `count` values side by side.
         """
         return f"load({name}, {place})" if count == self.lanes else f"load_head({name}, {place}, {count})"
 
-    def store(self, name: str, place: str, count: int, value: str) -> None:
+    def store(self, name: str, place: str, count: int | str, value: str) -> None:
         """
         Writes the first `count` lanes of a vector.
         """
@@ -177,7 +260,12 @@ class Body:
 def tiles(count: int, size: int) -> Iterator[tuple[int, int, int]]:
     """
     How `count` values are cut: where the tiles of one size begin, where they end, and the size; then what they leave.
+
+    Of a number that is known at run time, `Body.span` lets the last tile overlap the one before.
     """
+    if isinstance(count, Running):
+        yield 0, count, min(size, int(count))
+        return
     rest = count % size
     if count > rest:
         yield 0, count - rest, size
@@ -203,11 +291,21 @@ def sum_of(*terms: Term) -> str:
     return plus(found or "0", known)
 
 
-def place_of(variables: Sequence[str], strides: Sequence[int], first: int = 0) -> str:
+def place_of(variables: Sequence[str], strides: Sequence[int], first: int | str = 0) -> str:
     """
     The place that these loop variables stand for.
     """
-    return sum_of(*zip(variables, strides, strict=True), ("1", first))
+    begin = (first, 1) if isinstance(first, str) else ("1", first)
+    return sum_of(*zip(variables, strides, strict=True), begin)
+
+
+def offset(*terms: tuple[int, int]) -> int | str:
+    """
+    The sum of sizes times their strides: an expression if one of the sizes is known at run time only.
+    """
+    if any(isinstance(size, Running) for size, _ in terms):
+        return sum_of(*((passes(size), stride) for size, stride in terms))
+    return sum(size * stride for size, stride in terms)
 
 
 def strides_of(dims: Sequence[int]) -> tuple[int, ...]:

@@ -4,9 +4,10 @@ The kernels of general models that convolve: sums for some filters and some pixe
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 from compiler.codegen.arranging_kernels import integer, integers
-from compiler.codegen.body import Body, Operand, sum_of, tiles
+from compiler.codegen.body import Body, Operand, Running, sum_of, tiles
 from compiler.codegen.product_kernels import ALONE, advanced
 from compiler.codegen.windows import (
     Side,
@@ -70,6 +71,7 @@ def write_conv(body: Body, node: Node, source: Operand, weight: Operand, result:
     filters, inner, *kernel = weight.dims
     groups, height, width = integer(node, "groups"), *result.dims[2:]
     stride, padding, dilation = (integers(node, name) for name in ("stride", "padding", "dilation"))
+    _write_end(body, source)
     if kernel == [1, 1] and stride == (1, 1) and padding == (0, 0):
         image, height, width = [1, height * width], 1, height * width
     rows, columns = (
@@ -89,6 +91,22 @@ def write_conv(body: Body, node: Node, source: Operand, weight: Operand, result:
         group_pitch=filters // groups * inner * area,
     )
     _write(body, sizes, [Phase(rows, columns)])
+
+
+def _write_end(body: Body, source: Operand) -> None:
+    """
+    Writes zeros behind the end of images whose height or width is known at run time, as far as the largest reach.
+
+    That is what is around them. The images are values of the workspace, of which nothing else reads what stands there.
+    """
+    for axis in (2, 3):
+        size = source.dims[axis]
+        if isinstance(size, Running):
+            inner = source.strides[axis]
+            with body.loop("k", prod(source.dims[:axis])) as k:
+                begin = sum_of((k, size * inner))
+                with body.block(f"for i in range({sum_of((size.text, inner))}, {size * inner}):"):
+                    body.add(f"store_scalar(source, {sum_of((begin, 1), ('i', 1))}, np.float32(0))")
 
 
 def write_conv_transposed(body: Body, node: Node, source: Operand, weight: Operand, result: Operand) -> None:

@@ -4,7 +4,6 @@ The kernel of a linear layer over many rows: tiles of rows times registers of ou
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 
 from compiler.codegen.body import Body, Operand, product, sum_of, tiles
 from compiler.codegen.product_kernels import advanced

@@ -47,11 +47,13 @@ def activated(expression: str, layer: LayerView) -> str:
     return f"{layer.activation}({expression}{layer.arguments})" if layer.activation else expression
 
 
-def signature(name: str, pointers: list[str]) -> str:
+def signature(name: str, pointers: list[str], length: bool = False) -> str:
     """
     The beginning of the definition of a kernel that takes these pointers, in the layout that a formatter would give it.
+
+    With `length`, the length of sequences comes before them.
     """
-    arguments = [f"{pointer}: Pointer" for pointer in pointers]
+    arguments = [*(["length: int"] if length else []), *(f"{pointer}: Pointer" for pointer in pointers)]
     line = f"def {name}({', '.join(arguments)}) -> None:"
     if len(line) <= WIDTH:
         return line

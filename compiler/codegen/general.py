@@ -6,20 +6,24 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from compiler.codegen.body import passes, running
 from compiler.codegen.calls import ARRANGING, place
+from compiler.codegen.general_kernels import takes_length
 from compiler.codegen.inputs import KINDS, WORDS
+from compiler.codegen.lengths import PART, accepted, copies, extent, lengths_of, shape_text
 from compiler.codegen.naming import comment, kernel_names, literal
 from compiler.codegen.source import call, import_order, python, tuple_source
 from compiler.codegen.workspace import Workspace, plan_workspace
 from compiler.errors import UnsupportedError, quote
-from compiler.ir import BATCH, DType, Model, Tensor
+from compiler.ir import BATCH, DType, Length, Model, Tensor
 from compiler.modelfile import EncodedModel
 from compiler.ops import OPS
+from compiler.ops.lengths import follows, length_of
 from compiler.options import BuildOptions
 
-VARIABLES = ("inputs", "weights", "work", "rows", "row", "results", "room", "blob", "first", "last", "arrays")
+VARIABLES = ("inputs", "weights", "work", "rows", "row", "results", "room", "blob", "first", "last", "arrays", "length")
 CALLED = ("address", "advance", "align", "floats", "pointer", "skip", "workspace")
-TAKEN = (*VARIABLES, *CALLED)
+TAKEN = (*VARIABLES, *CALLED, *(f"{PART}{axis}" for axis in range(8)))
 """What has a meaning where inputs and outputs are variables."""
 STACK = 16384
 """float32 words of workspace that the entry point for one observation takes from the stack."""
@@ -51,6 +55,51 @@ class GeneralArray:
     """Values of one observation."""
     place: str
     """The pointer to where it stands in the workspace, or among the weights."""
+    sizes: tuple[int, ...] = ()
+    """Of one observation, some of which may follow the length."""
+
+    @property
+    def follows(self) -> bool:
+        """
+        Whether it has as many values as the length of its sequences says.
+        """
+        return bool(follows(self.sizes))
+
+    @property
+    def extent(self) -> str:
+        """
+        The expression of how many values of one observation callers give or get.
+        """
+        return extent(self._dims)
+
+    @property
+    def _dims(self) -> tuple[int, ...]:
+        return tuple(map(running, self.sizes))
+
+    @property
+    def accepted(self) -> str:
+        """
+        The shapes of one observation that a caller may give, as source.
+        """
+        return accepted(self.sizes)
+
+    @property
+    def staged(self) -> list[str]:
+        """
+        The statements that bring it to its place in the workspace.
+        """
+        if not self.follows:
+            return [f"stage{self.kind}({self.name}, {self.count}, {self.place})"]
+        return copies(f"stage{self.kind}", self.name, self.dtype, self._dims, self.place, leaving=False)
+
+    @property
+    def delivered(self) -> list[str]:
+        """
+        The statements that bring it to the caller.
+        """
+        if not self.follows:
+            return [f"give{self.kind}({self.place}, {self.count}, {self.name})"]
+        return copies(f"give{self.kind}", self.name, self.dtype, self._dims, self.place, leaving=True)
 
     @property
     def numpy(self) -> str:
@@ -120,6 +169,8 @@ class GeneralView:
     steps: list[str]
     work: int
     """Multiply-adds of one observation."""
+    length: bool = False
+    """Whether sizes follow the length of sequences, which is known at run time."""
     named: frozenset[str] = frozenset()
     words: list[str] = field(default_factory=list)
     kernels_named: list[str] = field(default_factory=list)
@@ -182,7 +233,8 @@ class GeneralView:
         The decorator of the entry point: rows, the inputs, the address of the weights, the outputs, the workspace.
         """
         arrays = ["BUFFER"] * len(self.taken)
-        return call("@entry", ["NUMBER", *arrays, "NUMBER", *["BUFFER"] * (len(self.left) + 1)], 0)
+        numbers = ["NUMBER"] * (2 if self.length else 1)
+        return call("@entry", [*numbers, *arrays, "NUMBER", *["BUFFER"] * (len(self.left) + 1)], 0)
 
     @property
     def short(self) -> bool:
@@ -191,7 +243,7 @@ class GeneralView:
 
         All kernels are compiled once more for it; where they take long, it would save nothing.
         """
-        return self.work < WORTH_CALLING and all(array.dtype == "float32" for array in self.taken)
+        return not self.length and self.work < WORTH_CALLING and all(array.dtype == "float32" for array in self.taken)
 
     @property
     def on_stack(self) -> bool:
@@ -242,6 +294,14 @@ class GeneralView:
         names = [*(["Outputs"] if several else []), *(["Episode", "State"] if stateful else []), "SPEC", "predict"]
         return sorted(names, key=import_order)
 
+    @property
+    def lengths(self) -> str:
+        """
+        The set of what the inputs say the length is, as source.
+        """
+        found = [text for array in self.inputs for text in lengths_of(f"{array.name}_rows", array.sizes)]
+        return f"{{{', '.join(found)}}}"
+
     def tuple_of(self, names: list[str]) -> str:
         """
         A tuple of variables, as source.
@@ -261,7 +321,8 @@ class GeneralView:
         moves = []
         for array in arrays:
             move, distance = ("skip", 1) if array.dtype == "bool" else ("advance", WORDS[array.dtype])
-            moves.append(f"{move}({array.name}, row * {array.count * distance})")
+            count = f"{array.extent} * {distance}" if array.follows else str(array.count * distance)
+            moves.append(f"{move}({array.name}, row * {count})")
         return tuple_source(moves, 1, 12)
 
 
@@ -316,6 +377,7 @@ def general_view(
         model_sha256=digest,
         steps=list(_calls(model, encoded, plan, functions)),
         work=sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes),
+        length=length_of(model) is not None,
     )
 
 
@@ -325,15 +387,17 @@ def _array(
     if tensor.dtype not in GIVEN:
         raise UnsupportedError(model.origin.file, f"{quote(label)} is {tensor.dtype}; float32, int64 and bool can be")
     shape = tensor.fixed_shape
-    dimensions = f"{len(shape)} dimensions {shape}" if shape else "a single value"
+    sizes = tuple(map(running, shape))
+    dimensions = f"{len(shape)} dimensions {shape_text(sizes)}" if shape else "a single value"
     return GeneralArray(
         name=variable,
         label=literal(label),
         dtype=GIVEN[tensor.dtype],
-        shape=python(shape),
-        text=f"{tensor.dtype}, {dimensions}" if len(shape) != 1 else f"{shape[0]} values, {tensor.dtype}",
+        shape=shape_text(sizes),
+        text=f"{tensor.dtype}, {dimensions}" if len(shape) != 1 else f"{passes(sizes[0])} values, {tensor.dtype}",
         count=tensor.elements,
         place=_pointer(model, encoded, plan, tensor.name),
+        sizes=shape,
     )
 
 
@@ -376,18 +440,26 @@ def _calls(model: Model, encoded: EncodedModel, plan: Workspace, functions: dict
     for node in model.nodes:
         if node.op not in ARRANGING:
             pointers = [_pointer(model, encoded, plan, name) for name in (*node.inputs, *node.outputs)]
-            yield call(functions[node.outputs[0]], pointers)
+            first = ["length"] if takes_length(model, node) else []
+            yield call(functions[node.outputs[0]], [*first, *pointers])
+
+
+def _sizes(tensor: Tensor) -> tuple[int | str, ...]:
+    """
+    The shape of one observation for the specification: `length<=64` where it follows the length.
+    """
+    return tuple(str(size) if isinstance(size, Length) else size for size in tensor.fixed_shape)
 
 
 def _specification(
     model: Model, name: str, inputs: list[GeneralArray], outputs: list[GeneralArray]
 ) -> dict[str, object]:
-    origin = model.origin
+    origin, length = model.origin, length_of(model)
     tensors = [[model.tensors[key] for key in model.inputs], [model.tensors[o.tensor] for o in model.outputs]]
     labels = [list(model.inputs), [output.name for output in model.outputs]]
     given, results = (
         [
-            {"name": label, "shape": ((BATCH,) if model.batched else ()) + tensor.fixed_shape, "dtype": array.dtype}
+            {"name": label, "shape": ((BATCH,) if model.batched else ()) + _sizes(tensor), "dtype": array.dtype}
             for label, tensor, array in zip(names, group, arrays, strict=True)
         ]
         for names, group, arrays in zip(labels, tensors, (inputs, outputs), strict=True)
@@ -400,6 +472,7 @@ def _specification(
         "name": name,
         "inputs": given,
         "outputs": results,
+        **({"length": {"name": length.name, "least": length.least, "most": length.most}} if length else {}),
         **({"states": states} if states else {}),
         "source": {"file": origin.file, "sha256": origin.sha256, "format": origin.format},
         "assumed": list(origin.assumptions),

@@ -10,7 +10,7 @@ from compiler.codegen import arranging_kernels as arranging
 from compiler.codegen import norm_kernels as norms
 from compiler.codegen import pool_kernels as pools
 from compiler.codegen.attention_kernels import write_attention
-from compiler.codegen.body import Body, KernelView, Operand
+from compiler.codegen.body import Body, KernelView, Operand, passes
 from compiler.codegen.conv_kernels import write_conv, write_conv_transposed
 from compiler.codegen.dense_over_kernels import write_dense_over
 from compiler.codegen.element_kernels import BINARY, UNARY, cast_expression, write_binary, write_elements
@@ -22,6 +22,7 @@ from compiler.codegen.sorting_kernels import write_top
 from compiler.errors import BuildError, quote
 from compiler.ir import Model, Node
 
+from compiler.ops.lengths import follows
 Operands = Sequence[Operand]
 Writer = Callable[[Body, Node, Operands, Operands], None]
 
@@ -48,10 +49,17 @@ def general_kernel(model: Model, node: Node, function: str, lanes: int, activati
     results = [Operand.of(name, model.tensors[key]) for name, key in zip(targets, node.outputs, strict=True)]
     body = Body(lanes)
     _write(model, node, activation)(body, node, inputs, results)
-    shapes = " to ".join("x".join(map(str, operand.dims)) or "1" for operand in (inputs[0], results[0]))
+    shapes = " to ".join("x".join(map(passes, operand.dims)) or "1" for operand in (inputs[0], results[0]))
     title = f"`{comment(node.name)}`: {node.op}, {shapes}"
     parameters = tuple(operand.name for operand in (*inputs, *results))
-    return KernelView(function, title, parameters, body.text)
+    return KernelView(function, title, parameters, body.text, takes_length(model, node))
+
+
+def takes_length(model: Model, node: Node) -> bool:
+    """
+    Whether a kernel of a node needs the length of the sequences: where a size of what it reads or writes follows it.
+    """
+    return any(follows(model.tensors[name].shape) for name in (*node.inputs, *node.outputs))
 
 
 def _write(model: Model, node: Node, activation: str) -> Writer:

@@ -5,7 +5,7 @@ Loop nests: kernels in which every result is made of values that stand at affine
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compiler.codegen.body import Body, Operand, place_of, sum_of
+from compiler.codegen.body import Body, Operand, Running, place_of, product, sum_of
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Access:
 
     operand: Operand
     strides: tuple[int, ...]
-    first: int = 0
+    first: int | str = 0
     variable: str = "x"
     """What the value is called that was read."""
 
@@ -27,9 +27,13 @@ def write_nest(
     target: Access,
     sources: Sequence[Access],
     expression: str,
+    exact: bool = False,
 ) -> None:
     """
     Writes loops over `dims` that compute an expression of the sources' variables, in registers in the innermost loop.
+
+    With `exact`, nothing is written behind the last element where their number is known at run time only: needed where
+    other elements of the target stand there.
     """
     counts, (target, *sources) = collapsed(dims, [target, *sources])
     *outer, inner = counts
@@ -38,7 +42,7 @@ def write_nest(
             if source.strides[-1] == 0:
                 place = place_of(variables, source.strides[:-1], source.first)
                 body.add(f"{source.variable} = splat({source.operand.scalar(place)})")
-        for at, count in body.pieces(inner):
+        for at, count in body.exact_pieces(inner) if exact else body.pieces(inner):
             here = [*variables, at]
             for source in sources:
                 if source.strides[-1] != 0:
@@ -58,18 +62,15 @@ def collapsed(dims: Sequence[int], accesses: Sequence[Access]) -> tuple[list[int
     kept = [axis for axis, size in enumerate(dims) if size != 1]
     groups: list[list[int]] = []
     for axis in kept:
-        if groups and all(_follow(access, groups[-1][-1], axis, dims[axis]) for access in accesses):
+        # What is known at run time only must be outermost: beyond it elements of a row stand that nothing reads.
+        joins = bool(groups) and not isinstance(dims[axis], Running)
+        if joins and all(_follow(access, groups[-1][-1], axis, dims[axis]) for access in accesses):
             groups[-1].append(axis)
         else:
             groups.append([axis])
     if not groups:
         return [1], [Access(a.operand, (0,), a.first, a.variable) for a in accesses]
-    counts = []
-    for group in groups:
-        count = 1
-        for axis in group:
-            count *= dims[axis]
-        counts.append(count)
+    counts = [product([dims[axis] for axis in group]) for group in groups]
     last = [group[-1] for group in groups]
     return counts, [Access(a.operand, tuple(a.strides[axis] for axis in last), a.first, a.variable) for a in accesses]
 
@@ -78,7 +79,7 @@ def _follow(access: Access, axis: int, following: int, size: int) -> bool:
     return access.strides[axis] == access.strides[following] * size
 
 
-def _read(body: Body, source: Access, place: str, count: int) -> None:
+def _read(body: Body, source: Access, place: str, count: int | str) -> None:
     """
     Reads up to LANES values of the innermost loop.
     """

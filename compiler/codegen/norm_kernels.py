@@ -5,7 +5,7 @@ The kernels of general models that normalise: softmax over an axis, and norms by
 from math import prod
 
 from compiler.codegen.arranging_kernels import integer
-from compiler.codegen.body import Body, Operand, sum_of
+from compiler.codegen.body import Body, Operand, passes, product, sum_of
 from compiler.codegen.reduction_kernels import around
 from compiler.codegen.sums import begin_chains, chains_of, end_chains, run_chains
 from compiler.ir import Node
@@ -30,7 +30,7 @@ def _softmax_of_row(body: Body, begin: str, count: int, logarithm: bool) -> None
 
     largest_value(body, begin, count)
     body.add("whole = splat(0.0)")
-    for i, width in body.pieces(count):
+    for i, width in body.exact_pieces(count):
         raised = f"exp({body.load('source', place(i), width)} - largest)"
         if logarithm:
             body.add(f"whole = whole + {raised if width == body.lanes else f'head({raised}, {width})'}")
@@ -41,7 +41,7 @@ def _softmax_of_row(body: Body, begin: str, count: int, logarithm: bool) -> None
     body.add("whole = splat(total(whole))")
     if logarithm:
         body.add("shift = logarithm(whole)")
-    for i, width in body.pieces(count):
+    for i, width in body.exact_pieces(count):
         if logarithm:
             body.store("target", place(i), width, f"{body.load('source', place(i), width)} - largest - shift")
         else:
@@ -53,7 +53,7 @@ def largest_value(body: Body, begin: str, count: int) -> None:
     Writes what finds the largest of a row of `source`, as a number; NaN is passed over.
     """
     body.add("top = splat(-np.inf)")
-    for i, width in body.pieces(count):
+    for i, width in body.exact_pieces(count):
         x = body.load("source", sum_of((begin, 1), (i, 1)), width)
         body.add(f"x = {x if width == body.lanes else f'select(between(0, {width}), {x}, top)'}")
         body.add("top = select(x > top, x, top)")
@@ -65,16 +65,16 @@ def _softmax_of_columns(body: Body, before: str, count: int, inner: int, logarit
         place = sum_of((before, count * inner), ("k", inner), (at, 1))
         x = body.load("source", place, width)
         body.add("largest = splat(-np.inf)")
-        with body.block(f"for k in range({count}):"):
+        with body.block(f"for k in range({passes(count)}):"):
             body.add(f"x = {x}", "largest = select(x > largest, x, largest)")
         body.add("whole = splat(0.0)")
-        with body.block(f"for k in range({count}):"):
+        with body.block(f"for k in range({passes(count)}):"):
             body.add(f"raised = exp({x} - largest)", "whole = whole + raised")
             if not logarithm:
                 body.store("target", place, width, "raised")
         if logarithm:
             body.add("shift = logarithm(whole)")
-        with body.block(f"for k in range({count}):"):
+        with body.block(f"for k in range({passes(count)}):"):
             value = f"{x} - largest - shift" if logarithm else f"{body.load('target', place, width)} / whole"
             body.store("target", place, width, value)
 
@@ -85,7 +85,7 @@ def write_row_norm(body: Body, node: Node, source: Operand) -> None:
     """
     size = prod(source.dims[len(source.dims) - integer(node, "count") :])
     centred = node.op == "layer_norm"
-    with body.loop("i0", prod(source.dims) // size) as row:
+    with body.loop("i0", product(source.dims[: len(source.dims) - integer(node, "count")])) as row:
         begin = sum_of((row, size))
         _statistics(body, begin, size, _epsilon(node), centred)
         for i, width in body.pieces(size):
@@ -140,7 +140,7 @@ def _statistics(body: Body, begin: str, size: int, epsilon: float, centred: bool
         end_chains(body, chains)
         body.add(f"mean = splat(total(a0)) / {float(size)}")
 
-    def square(a: str, i: str, width: int) -> list[str]:
+    def square(a: str, i: str, width: int | str) -> list[str]:
         x = body.load("source", sum_of((begin, 1), (i, 1)), width)
         if centred:
             x = f"{x} - mean" if width == body.lanes else f"head({x} - mean, {width})"

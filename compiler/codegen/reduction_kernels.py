@@ -5,7 +5,7 @@ The kernels of general models that reduce axes: sums, extremes and their places,
 from math import prod
 
 from compiler.codegen.arranging_kernels import integer, integers
-from compiler.codegen.body import Body, Operand, place_of, strides_of, sum_of
+from compiler.codegen.body import Body, Operand, Running, passes, place_of, product, strides_of, sum_of
 from compiler.codegen.nests import Access, collapsed
 from compiler.codegen.sums import (
     ALL,
@@ -48,7 +48,7 @@ def write_reduction(body: Body, node: Node, source: Operand, result: Operand) ->
     inner, (met,) = collapsed(
         [source.dims[axis] for axis in reduced], [Access(source, tuple(source.strides[axis] for axis in reduced))]
     )
-    over = f" / {float(prod(source.dims[axis] for axis in axes))}" if node.op == "reduce_mean" else ""
+    over = f" / {_float([source.dims[axis] for axis in axes])}" if node.op == "reduce_mean" else ""
     if given.strides[-1] == 1 and outer[-1] > 1:
         *outer, width = outer
         with body.loops("i", outer) as variables:
@@ -72,6 +72,15 @@ def write_reduction(body: Body, node: Node, source: Operand, result: Operand) ->
         body.store(result.name, place_of(variables, target.strides), 1, f"a0{over}")
 
 
+def _float(dims: list[int]) -> str:
+    """
+    How many values there are, as a number of kernels.
+    """
+    if not any(isinstance(size, Running) for size in dims):
+        return str(float(prod(dims)))
+    return f"np.float32({' * '.join(f'({passes(size)})' for size in dims)})"
+
+
 def write_place_of_extreme(body: Body, node: Node, source: Operand) -> None:
     """
     Writes a kernel that finds the first largest or smallest value along an axis, NaN before all others.
@@ -81,7 +90,7 @@ def write_place_of_extreme(body: Body, node: Node, source: Operand) -> None:
     with body.loop("i0", outer) as before, body.loop("i1", inner) as after:
         begin = sum_of((before, count * inner), (after, 1))
         body.add(f"best = load_scalar(source, {begin})", "index = 0")
-        with body.block(f"for k in range(1, {count}):"):
+        with body.block(f"for k in range(1, {passes(count)}):"):
             body.add(f"x = load_scalar(source, {sum_of((begin, 1), ('k', inner))})")
             with body.block(f"if x {sign} best or (x != x and best == best):"):
                 body.add("best = x", "index = k")
@@ -113,4 +122,4 @@ def around(node: Node, source: Operand) -> tuple[int, int, int]:
     The elements before the node's axis, along it, and after it.
     """
     axis = integer(node, "axis")
-    return prod(source.dims[:axis]), source.dims[axis], prod(source.dims[axis + 1 :])
+    return product(source.dims[:axis]), source.dims[axis], product(source.dims[axis + 1 :])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from compiler.codegen.body import Body, Operand, sum_of
+from compiler.codegen.body import Body, Operand, passes, sum_of
 from compiler.codegen.product_kernels import advanced
 from compiler.ir import Node
 
@@ -37,7 +37,7 @@ def write_sequence(body: Body, node: Node, inputs: Sequence[Operand], results: S
         for i, width in body.pieces(count * units):
             body.store("last", i, width, body.load("cell", i, width))
     with body.loop("step", steps) as step, body.loop("n", count) as n:
-        time = sum_of(("1", steps - 1), (step, -1)) if reverse else step
+        time = sum_of((passes(steps), 1), ("1", -1), (step, -1)) if reverse else step
         given = sum_of((time, count * features), (n, features))
         here = sum_of((time, count * units), (n, units))
         body.add(
@@ -92,7 +92,7 @@ def _each_step(body: Body, counts: tuple[int, int], sizes: tuple[int, int], reve
     for i, lanes in body.pieces(count * units):
         body.store("last", i, lanes, body.load("cell", i, lanes))
     with body.loop("step", steps) as step, body.loop("n", count) as n:
-        time = sum_of(("1", steps - 1), (step, -1)) if reverse else step
+        time = sum_of((passes(steps), 1), ("1", -1), (step, -1)) if reverse else step
         here = sum_of((time, count * units), (n, units))
         body.add(
             f"given = {advanced('source', sum_of((time, count * width), (n, width)))}",

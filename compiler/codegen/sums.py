@@ -5,7 +5,7 @@ Running through values that lie side by side, several registers of partial resul
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from compiler.codegen.body import Body, sum_of
+from compiler.codegen.body import Body, Running, sum_of
 
 CHAINS = 4
 """Partial results at once: the processor begins the next addition before the last one is done."""
@@ -57,7 +57,10 @@ def end_chains(body: Body, chains: int, fold: Fold = SUM) -> None:
     body.add(*(f"a0 = {fold.of('a0', f'a{chain}')}" for chain in range(1, chains)))
 
 
-def run_chains(body: Body, count: int, chains: int, step: Callable[[str, str, int], list[str]]) -> None:
+Step = Callable[[str, str, int | str], list[str]]
+
+
+def run_chains(body: Body, count: int, chains: int, step: Step) -> None:
     """
     Writes loops over `count` values.
 
@@ -67,6 +70,9 @@ def run_chains(body: Body, count: int, chains: int, step: Callable[[str, str, in
         chains: partial results.
         step: the statements for a partial result, the place of a register's first value, and the values in it.
     """
+    if isinstance(count, Running):
+        _run_chains_of(body, count.text, chains, step)
+        return
     rest = count % body.lanes
     whole = count - rest
     at_once = chains * body.lanes
@@ -84,12 +90,31 @@ def run_chains(body: Body, count: int, chains: int, step: Callable[[str, str, in
         body.add(*step("a0", str(whole), rest))
 
 
+def _run_chains_of(body: Body, count: str, chains: int, step: Step) -> None:
+    """
+    The same for a number that is known at run time.
+    """
+    body.add(f"count = {count}", "whole = count - count % LANES")
+    first = "0"
+    if chains > 1:
+        body.add(f"unrolled = count - count % ({chains} * LANES)")
+        with body.block(f"for i in range(0, unrolled, {chains} * LANES):"):
+            for chain in range(chains):
+                body.add(*step(f"a{chain}", sum_of(("i", 1), ("1", chain * body.lanes)), body.lanes))
+        first = "unrolled"
+    with body.block(f"for i in range({first}, whole, LANES):"):
+        body.add(*step("a0", "i", body.lanes))
+    if body.lanes > 1:
+        with body.block("if whole < count:"):
+            body.add("rest = count - whole", *step("a0", "whole", "rest"))
+
+
 def fold_values(body: Body, source: str, begin: str, count: int, chains: int, fold: Fold) -> None:
     """
     Folds values that lie side by side into the chains.
     """
 
-    def step(a: str, place: str, width: int) -> list[str]:
+    def step(a: str, place: str, width: int | str) -> list[str]:
         value = body.load(source, sum_of((begin, 1), (place, 1)), width)
         if width == body.lanes or fold == SUM:
             return [f"{a} = {fold.of(a, value)}"]

@@ -9,10 +9,12 @@ from compiler.check import MAXIMUM_RANK
 from compiler.errors import ModelFileError, quote
 from compiler.ir import Dimension
 
-SCHEMA_VERSION = 1
-"""The version of `schemas/model.capnp` that is written, and the newest that is read."""
+SCHEMA_VERSION = 2
+"""The newest version of `schemas/model.capnp` that is written and read."""
+LENGTHS = 2
+"""The version that is needed where sizes follow a length; 1 where none does."""
 NEEDS = "0.1.0"
-"""The first release of policyc that reads this schema version."""
+"""The first release of policyc that reads these versions."""
 ALIGNMENT = 64
 """In bytes: of the blob in the file, and of each array in the blob."""
 MAXIMUM_HEAD = 16 << 20

@@ -20,6 +20,7 @@ from compiler.ir import (
     Dimension,
     Discrete,
     DType,
+    Length,
     Model,
     MultiBinary,
     MultiDiscrete,
@@ -135,7 +136,19 @@ class Reader(Bounded):
         return Tensor(name, dtype, shape, array)
 
     def _dimension(self, entry: Any, what: str) -> Dimension:
-        size: Dimension = entry.size if self._kind(entry, f"a dimension of {what}") == "size" else entry.symbol
+        match self._kind(entry, f"a dimension of {what}"):
+            case "size":
+                size: Dimension = entry.size
+            case "symbol":
+                size = entry.symbol
+            case _:
+                size = self._length(entry.length, what)
+        return size
+
+    def _length(self, entry: Any, what: str) -> Length:
+        size = Length(entry.name, entry.least, entry.most, entry.shift)
+        if not 0 <= int(size) < 1 << 63 or size.most >= 1 << 63:
+            self.refuse(f"{what} follows a length up to {quote(size.most)}, which no array has")
         return size
 
     def _array(self, dtype: DType, shape: tuple[int, ...], offset: int, what: str) -> NDArray[np.generic]:
@@ -164,8 +177,19 @@ class Reader(Bounded):
     def _attribute(self, entry: Any) -> Attribute:
         kind = self._kind(entry, "an attribute")
         value = getattr(entry, kind)
+        if kind == "length":
+            return self._length(value, "an attribute")
+        if kind == "sizes":
+            return self._sizes(value)
         result: Attribute = tuple(self._walk(value)) if kind in ("ints", "floats", "texts") else value
         return result
+
+    def _sizes(self, entries: Any) -> tuple[int, ...]:
+        sizes = [self._dimension(item, "an attribute") for item in self._walk(entries)]
+        plain = tuple(size for size in sizes if isinstance(size, int))
+        if len(plain) != len(sizes):
+            self.refuse("an attribute has a symbol among its sizes")
+        return plain
 
     def _output(self, entry: Any) -> Output:
         return Output(entry.name, self._reference(entry.tensor), self._enumerant(entry.role, ROLES, "role"))

@@ -14,7 +14,9 @@ from compiler.ir import (
     Attribute,
     Box,
     Dict,
+    Dimension,
     Discrete,
+    Length,
     Model,
     MultiBinary,
     MultiDiscrete,
@@ -24,8 +26,9 @@ from compiler.ir import (
     Space,
     Tensor,
 )
-from compiler.modelfile.bounds import ALIGNMENT, MAXIMUM_BLOB, MAXIMUM_HEAD, NEEDS, SCHEMA_VERSION, Bounded
+from compiler.modelfile.bounds import ALIGNMENT, LENGTHS, MAXIMUM_BLOB, MAXIMUM_HEAD, NEEDS, Bounded
 from compiler.modelfile.frame import MODEL_MAGIC, Bytes, frame, schema
+from compiler.ops.lengths import length_of
 
 FRAMING = 8
 
@@ -66,7 +69,7 @@ class Writer(Bounded):
 
     def _root(self, root: Any, model: Model) -> None:
         root.magic = int.from_bytes(MODEL_MAGIC, "little")
-        root.schemaVersion = SCHEMA_VERSION
+        root.schemaVersion = 1 if length_of(model) is None else LENGTHS
         root.needs = NEEDS
         root.name = model.name
         self._origin(root.init("origin"), model.origin)
@@ -123,14 +126,22 @@ class Writer(Bounded):
     def _tensor(self, entry: Any, tensor: Tensor) -> None:
         entry.name, entry.dtype = tensor.name, tensor.dtype.value
         for dimension, size in self._entries(entry, "shape", tensor.shape):
-            if isinstance(size, str):
-                dimension.symbol = size
-            else:
-                dimension.size = int(size)
+            self._dimension(dimension, size)
         if tensor.data is not None:
             constant = entry.init("constant")
             constant.offset = self.offsets[tensor.name] = self._place(tensor.data)
             constant.size = tensor.data.nbytes
+
+    def _dimension(self, entry: Any, size: Dimension) -> None:
+        if isinstance(size, str):
+            entry.symbol = size
+        elif isinstance(size, Length):
+            self._length(entry.init("length"), size)
+        else:
+            entry.size = int(size)
+
+    def _length(self, entry: Any, size: Length) -> None:
+        entry.name, entry.least, entry.most, entry.shift = size.name, size.least, size.most, size.shift
 
     def _place(self, array: NDArray[np.generic]) -> int:
         """
@@ -166,6 +177,11 @@ class Writer(Bounded):
             entry.float = value
         elif kind is str:
             entry.text = value
+        elif isinstance(value, Length):
+            self._length(entry.init("length"), value)
+        elif isinstance(value, tuple) and Length in kinds and kinds <= {int, Length}:
+            for dimension, size in self._entries(entry, "sizes", value):
+                self._dimension(dimension, size)
         elif isinstance(value, tuple) and kinds <= {int}:
             self._plain(entry, "ints", [self._int64(item, what) for item in value])  # type: ignore[arg-type]
         elif isinstance(value, tuple) and kinds in ({float}, {str}):

@@ -75,7 +75,7 @@ def _fold(constants: Constants, nodes: dict[str, Node], linear: Node, chain: lis
         constants.tensors[name] = Tensor(name, tensor.dtype, (*tensor.shape[:-1], outputs))
     for node in moves:
         if node.op == "reshape":
-            shape = tuple(int(size) for size in constants.tensors[node.outputs[0]].shape[1:])
+            shape = constants.tensors[node.outputs[0]].fixed_shape
             nodes[node.outputs[0]] = replace(node, attributes={"shape": shape})
     # The last of the chain gives what the matrix gave, under its name.
     last = nodes.pop(chain[-1].outputs[0])

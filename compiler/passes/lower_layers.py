@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from compiler.ir import BATCH, Model, Node, Shape, Tensor
+from compiler.ops.lengths import follows
 from compiler.options import BuildOptions
 from compiler.passes.constants import Constants
 
@@ -52,6 +53,8 @@ def _linear(model: Model, node: Node) -> tuple[Node, Shape, Shape] | None:
 def _convolution(model: Model, node: Node) -> tuple[Node, Shape, Shape] | None:
     source, result = model.tensors[node.inputs[0]], model.tensors[node.outputs[0]]
     if model.tensors[node.inputs[1]].data is None or source.fixed_shape[0] != 1 or node.attributes["groups"] != 1:
+        return None
+    if follows(source.shape):
         return None
     attributes = {key: value for key, value in node.attributes.items() if key != "groups"}
     faster = replace(node, op="conv2d", attributes=attributes)

@@ -11,6 +11,7 @@ from compiler.errors import VerificationError, quote
 from compiler.frontends.source import Ask
 from compiler.ir import DType, Model
 from compiler.ops import OPS, Array
+from compiler.ops.lengths import at_length, length_of, samples
 from compiler.ops.reference import evaluate
 from compiler.options import BuildOptions
 from compiler.tolerances import SCORE_FLOOR, SCORE_RELATIVE
@@ -66,17 +67,31 @@ def compare_general(
     """
     rng = np.random.default_rng(seed)
     count, worst, hard = 0, 0.0, 0
-    for size in _sizes(source):
-        inputs = [_random(source, name, size, rng) for name in given_of(source)]
-        expected = _expected(source, inputs, ask)
-        for how, found in _answers(source, predictor, inputs):
-            error, ill = _compare(source, inputs, found, expected, f"{how} {size}", seed)
+    for model, size, where in _questions(source):
+        inputs = [_random(model, name, size, rng) for name in given_of(model)]
+        expected = _expected(model, inputs, ask)
+        for how, found in _answers(model, predictor, inputs):
+            error, ill = _compare(model, inputs, found, expected, f"{how} {size}{where}", seed)
             worst, hard = max(worst, error), hard + ill
         count += size
     _check_refusals(source, predictor, options, rng)
     if source.states:
         _check_episode(source, predictor, rng)
     return count, worst, hard
+
+
+def _questions(source: Model) -> Iterator[tuple[Model, int, str]]:
+    """
+    The sizes of the batches, each with the model, of one length where it has one, and the length for messages.
+    """
+    length = length_of(source)
+    if length is None:
+        yield from ((source, size, "") for size in _sizes(source))
+        return
+    for each in samples(length):
+        model = at_length(source, each)
+        sizes = _sizes(model) if each == length.most else (2,)
+        yield from ((model, size, f", {length.name} {each}") for size in sizes)
 
 
 def _sizes(model: Model) -> Sequence[int]:
@@ -220,8 +235,18 @@ def _error(own: Array, right: Array) -> Array:
 
 def _check_refusals(model: Model, predictor: GeneralPredictor, options: BuildOptions, rng: np.random.Generator) -> None:
     """
-    NaN in an input is refused where it should be.
+    NaN in an input is refused where it should be, and so is a sequence that is too long.
     """
+    length = length_of(model)
+    if length is not None:
+        long = at_length(model, length.most + 1)
+        try:
+            predictor.predict(*(_random(long, name, 1, rng)[0] for name in long.inputs))
+        except ValueError:
+            pass
+        else:
+            how = f"with {length.name} {length.most + 1}"
+            raise _wrong(model, model.inputs[0], how, "was taken, and must be refused")
     inputs = [_random(model, name, 1, rng)[0] for name in model.inputs]
     for number, array in enumerate(inputs):
         if array.dtype != np.float32 or options.nonfinite != "raise" or not array.size:

@@ -129,9 +129,9 @@ def change(path: str, value: Any) -> Callable[[Plain], None]:
 
 BOX = "policy.observationSpace.dict.0.space.box"
 CASES: dict[str, Case] = {
-    "newer schema": Case(lambda f: f.update(schemaVersion=2, needs="7.1"), "schema version 2, .* needs policyc 7.1 or"),
+    "newer schema": Case(lambda f: f.update(schemaVersion=3, needs="7.1"), "schema version 3, .* needs policyc 7.1 or"),
     "newer by far": Case(lambda f: f.update(schemaVersion=2**32 - 1, needs="\x1b[31m\n"), r"policyc \\x1b\[31m\\n or"),
-    "newer, long need": Case(lambda f: f.update(schemaVersion=2, needs="x" * 100_000), "sound Cap'n Proto message"),
+    "newer, long need": Case(lambda f: f.update(schemaVersion=3, needs="x" * 100_000), "sound Cap'n Proto message"),
     "schema version 0": Case(change("schemaVersion", 0), "unknown schema version 0"),
     "no magic": Case(change("magic", 0), "not a model file"),
     "other needs": Case(change("needs", "0.0.1"), "not what policyc writes"),

@@ -43,8 +43,9 @@ def from_module(
     *,
     name: str | None = None,
     example_keywords: Mapping[str, Any] | None = None,
-    dynamic: bool = True,
+    dynamic: Any = True,
     allow_nonfinite: bool = False,
+    longest: int | None = None,
 ) -> Read:
     """
     The model of a live module, in evaluation mode; the module is left as it was.
@@ -54,10 +55,13 @@ def from_module(
         example_inputs: arguments of `forward`; their shapes and dtypes matter, their values do not.
         name: the model's name; that of the class if not given.
         example_keywords: keyword arguments of `forward`.
-        dynamic: whether the first dimension of all inputs is a batch of any size; else all sizes are fixed.
+        dynamic: whether the first dimension of all inputs is a batch of any size; else all sizes are fixed. Or the
+            dynamic dimensions of each input as torch.export takes them: the first is the batch, another the length.
         allow_nonfinite: whether weights may be NaN or infinite.
+        longest: the largest length, where `dynamic` says none or a larger one.
 
     Raises:
+        BuildError: `dynamic` says what can't be.
         UnsupportedError: it can't be exported or compiled, or torch is not installed.
     """
     need_torch(name or "module")
@@ -71,6 +75,7 @@ def from_module(
             example_keywords=example_keywords,
             dynamic=dynamic,
             allow_nonfinite=allow_nonfinite,
+            longest=longest,
         )
     )
 

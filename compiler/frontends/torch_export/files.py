@@ -40,7 +40,9 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
     versions = (("torch", version),) if PLAIN_VERSION.fullmatch(version) else ()
     origin = Origin(path.name, hashlib.sha256(data).hexdigest(), FORMAT, versions)
     try:
-        model = translate(program, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
+        model = translate(
+            program, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights, longest=options.longest
+        )
         return model, asking(program, where, [state.name for state in model.states])
     except PolicycError:
         raise

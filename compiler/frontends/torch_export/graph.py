@@ -71,6 +71,7 @@ class Graph:
         node: the node of the program.
         named: parameters and buffers by their identity, with their name in the module.
         given: the inputs.
+        origins: the node of the program that each tensor's node comes from, by the tensor.
     """
 
     def __init__(self, where: str, size: Callable[[Any], Any]) -> None:
@@ -79,6 +80,7 @@ class Graph:
         self.node: torch.fx.Node | None = None
         self.named: dict[int, str] = {}
         self.given: list[Computed] = []
+        self.origins: dict[str, torch.fx.Node] = {}
         self._size = size
         self._placed: dict[int, tuple[torch.Tensor, str]] = {}
         self._numbers: dict[tuple[str, DType, int], torch.Tensor] = {}
@@ -134,6 +136,8 @@ class Graph:
             results = self.builder.add_all(op, names, self.label, **attributes)
         except UnsupportedError as error:
             self.refuse("; ".join(f"{error.where}: {finding}" for finding in error.findings))
+        if self.node is not None:
+            self.origins |= dict.fromkeys(results, self.node)
         return [self._computed(self.builder.tensors[name]) for name in results]
 
     def input(self, name: str, dtype: DType, shape: tuple[int, ...]) -> Computed:

@@ -2,6 +2,7 @@
 A live torch.nn.Module to a model: exported in evaluation mode, then read as a file would be.
 """
 
+import copy
 import hashlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +14,13 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from compiler.errors import UnsupportedError, quote
+from compiler.frontends.lengths import Places, all_lengths
 from compiler.frontends.source import Ask
-from compiler.frontends.torch_export.program import translate
+from compiler.frontends.torch_export.dynamic import Dynamic, Shapes, read_dynamic
+from compiler.frontends.torch_export.program import translate, translate_fixed
 from compiler.frontends.torch_export.quiet import quietly
 from compiler.frontends.torch_export.running import asking
-from compiler.ir import Model, Origin
+from compiler.ir import Length, Model, Origin
 
 FORMAT = "torch-module"
 
@@ -94,18 +97,50 @@ def read(
     *,
     name: str,
     example_keywords: Mapping[str, Any] | None = None,
-    dynamic: bool = True,
+    dynamic: Dynamic = True,
     allow_nonfinite: bool = False,
+    longest: int | None = None,
 ) -> tuple[Model, Ask]:
     """
     The model of a live module, and what torch answers.
     """
     if not isinstance(module, torch.nn.Module):
         raise UnsupportedError(name, f"must be a torch.nn.Module, found {quote(type(module).__name__)}")
-    program = exported(module, example_inputs, example_keywords=example_keywords, dynamic=dynamic, where=name)
-    origin = Origin(name, digest(program), FORMAT, (("torch", str(torch.__version__)),))
-    model = translate(program, name, origin, allow_nonfinite=allow_nonfinite)
+    given, keywords = tuple(example_inputs), dict(example_keywords or {})
+    shapes = read_dynamic(module, given, keywords, dynamic, longest, name)
+    if shapes.length is not None:
+        return _read_lengths(module, given, keywords, shapes, shapes.length, name, allow_nonfinite)
+    program = exported(module, given, example_keywords=keywords, dynamic=shapes.batched, where=name)
+    model = translate(program, name, _origin(program, name), allow_nonfinite=allow_nonfinite)
     return model, asking(program, name, [state.name for state in model.states])
+
+
+def _origin(program: ExportedProgram, name: str) -> Origin:
+    return Origin(name, digest(program), FORMAT, (("torch", str(torch.__version__)),))
+
+
+def _read_lengths(
+    module: torch.nn.Module,
+    given: tuple[Any, ...],
+    keywords: Mapping[str, Any],
+    shapes: Shapes,
+    length: Length,
+    name: str,
+    allow_nonfinite: bool,
+) -> tuple[Model, Ask]:
+    """
+    The model of a module whose sequences have any length; the module itself answers.
+    """
+    programs: list[ExportedProgram] = []
+
+    def at(size: int) -> tuple[Model, Places]:
+        arguments, others = shapes.examples(module, given, keywords, size)
+        programs.append(exported(module, arguments, example_keywords=others, dynamic=shapes.batched, where=name))
+        origin = _origin(programs[0], name)
+        return translate_fixed(programs[-1], name, origin, allow_nonfinite=allow_nonfinite)
+
+    model = all_lengths(at, length)
+    return model, asking(programs[0], name, module=copy.deepcopy(module).eval().float())
 
 
 def digest(program: ExportedProgram) -> str:

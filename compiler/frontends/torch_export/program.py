@@ -4,6 +4,7 @@ An exported program to a model: its graph node by node, by the table of translat
 
 import math
 import operator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,12 +13,17 @@ from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
 from compiler.errors import UnsupportedError, quote
 from compiler.frontends.computed import Computed
-from compiler.frontends.torch_export.batch import Batch, batch_of
+from compiler.frontends.lengths import Places as Sources
+from compiler.frontends.lengths import all_lengths
+from compiler.frontends.operations import Collector, Inventory, without
+from compiler.frontends.torch_export.batch import Batch, batch_of, bounds_of
 from compiler.frontends.torch_export.graph import Graph, Value, kind_of
 from compiler.frontends.torch_export.independence import mixing
-from compiler.frontends.torch_export.missing import check_ops
+from compiler.frontends.torch_export.missing import check_ops, gives_tensors, is_random, nearest_to
 from compiler.frontends.torch_export.places import Places
 from compiler.frontends.torch_export.quiet import quietly
+from compiler.frontends.torch_export.sources import place
+from compiler.frontends.torch_export.translate_elementwise import TRAINING
 from compiler.frontends.torch_export.translations import TRANSLATIONS
 from compiler.ir import DType, Model, Origin, Output, State
 
@@ -37,7 +43,9 @@ def decomposed(program: ExportedProgram) -> ExportedProgram:
         return program.run_decompositions(table)
 
 
-def translate(program: ExportedProgram, name: str, origin: Origin, *, allow_nonfinite: bool = False) -> Model:
+def translate(
+    program: ExportedProgram, name: str, origin: Origin, *, allow_nonfinite: bool = False, longest: int | None = None
+) -> Model:
     """
     The model of one sample of a program.
 
@@ -46,6 +54,7 @@ def translate(program: ExportedProgram, name: str, origin: Origin, *, allow_nonf
         name: the model's name.
         origin: where the program comes from.
         allow_nonfinite: whether weights may be NaN or infinite.
+        longest: the largest length of sequences whose length is dynamic, where the program has none or a larger one.
 
     Raises:
         UnsupportedError: it has inputs, sizes, ops or effects that can't be compiled; all that are missing at once.
@@ -53,7 +62,54 @@ def translate(program: ExportedProgram, name: str, origin: Origin, *, allow_nonf
     program = decomposed(program)
     batch = batch_of(program, origin.file)
     _check_effects(program, batch, origin.file)
-    return _Translation(program, batch, origin, allow_nonfinite).model(name)
+    if batch.sequence is None:
+        return _Translation(program, batch, origin, allow_nonfinite).model(name)
+
+    def at(length: int) -> tuple[Model, Sources]:
+        return _Translation(program, batch.of(length), origin, allow_nonfinite).placed(name)
+
+    return all_lengths(at, bounds_of(program, batch, longest, origin.file))
+
+
+def translate_fixed(
+    program: ExportedProgram, name: str, origin: Origin, *, allow_nonfinite: bool = False
+) -> tuple[Model, Sources]:
+    """
+    The model of one sample of a program without other dynamic sizes, and where its nodes come from.
+    """
+    program = decomposed(program)
+    batch = batch_of(program, origin.file)
+    _check_effects(program, batch, origin.file)
+    return _Translation(program, batch, origin, allow_nonfinite).placed(name)
+
+
+def inventory(program: ExportedProgram, where: str, form: str) -> Inventory:
+    """
+    All operations of a program, and why those can't be compiled that can't.
+    """
+    program = decomposed(program)
+    found = Collector(form)
+    refused: dict[torch.fx.Node, str] = {}
+    try:
+        batch = batch_of(program, where)
+        _check_effects(program, batch, where)
+        translation = _Translation(program, batch, Origin(where, "", form), True)
+        for node, reason in translation.tried():
+            refused[node] = reason
+    except UnsupportedError as error:  # of inputs, outputs or effects
+        found.findings += error.findings
+    for node in program.graph.nodes:
+        if node.op != "call_function" or node.target is operator.getitem or not gives_tensors(node.meta.get("val")):
+            continue
+        missing = node.target not in TRANSLATIONS and node in refused
+        if is_random(node):
+            found.add(str(node.target), place(node), TRAINING)
+        elif missing:
+            found.add(str(node.target), place(node), "is not compiled", nearest_to(node))
+        else:
+            (reason,) = without(place(node), [refused.get(node, "")])
+            found.add(str(node.target), place(node), reason)
+    return found.inventory()
 
 
 def _check_effects(program: ExportedProgram, batch: Batch, where: str) -> None:
@@ -126,6 +182,41 @@ class _Translation:
             batched=bool(self.batch),
         )
 
+    def placed(self, name: str) -> tuple[Model, Sources]:
+        """
+        The whole model, and where its nodes come from.
+        """
+        model = self.model(name)
+        return model, {result: place(node) for result, node in self.graph.origins.items()}
+
+    def tried(self) -> Iterator[tuple[torch.fx.Node, str]]:
+        """
+        Translates all nodes, also behind those that are refused: these, each with the reason.
+        """
+        self._declare()
+        for node in self.needed:
+            if node.op != "call_function":
+                continue
+            self.graph.node = node
+            try:
+                self.values[node] = self._value(node)
+            except Exception as error:  # an op without a translation, or arguments that none knows
+                known = isinstance(error, UnsupportedError)
+                yield node, "; ".join(error.findings) if known else f"{type(error).__name__}: {quote(str(error), 300)}"
+                self.values[node] = self._unknown(node.meta.get("val"), node.name)
+        self._outputs()
+
+    def _unknown(self, recorded: Any, name: str) -> Value:
+        """
+        What stands for the results of a node that is refused: inputs of the same kinds and sizes.
+        """
+        if isinstance(recorded, list | tuple):
+            return [self._unknown(one, f"{name}:{place}") for place, one in enumerate(recorded)]
+        if not isinstance(recorded, torch.Tensor):
+            return None
+        dims = tuple(int(self.batch.size(size)) for size in recorded.shape)
+        return self.graph.input(f"{name}:unknown", kind_of(recorded), dims)
+
     def _declare(self) -> None:
         """
         Inputs of the model, and what is known: parameters, buffers, constants.
@@ -140,6 +231,8 @@ class _Translation:
             spec = specs[node.name]
             if spec.kind is InputKind.USER_INPUT:
                 self.values[node] = self._input(node) if isinstance(spec.arg, TensorArgument) else spec.arg.value
+                continue
+            if spec.kind is InputKind.TOKEN:
                 continue
             value = known.get(str(spec.target))
             if not isinstance(value, torch.Tensor):

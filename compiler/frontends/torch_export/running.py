@@ -2,7 +2,8 @@
 An exported program as torch computes it, in eager float32: what a predictor is compared with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ REDUCED = (torch.float16, torch.bfloat16)
 """What a predictor computes in float32."""
 
 
-def asking(program: ExportedProgram, where: str, states: Sequence[str] = ()) -> Ask:
+def asking(
+    program: ExportedProgram, where: str, states: Sequence[str] = (), module: torch.nn.Module | None = None
+) -> Ask:
     """
     What the program answers: for inputs and states, outputs and the states after them.
 
@@ -31,10 +34,13 @@ def asking(program: ExportedProgram, where: str, states: Sequence[str] = ()) -> 
         program: as torch.export made it.
         where: the file, for messages.
         states: the buffers that are states, in the model's order.
+        module: what answers in the program's place, to inputs of other sizes: the module that it was exported from.
     """
-    with quietly():
-        module = program.module(check_guards=False)
-    _widen(module)
+    if module is None:
+        with quietly():
+            traced: Any = program.module(check_guards=False)
+        _widen(traced)
+        module = traced
     for name in states:
         _own_buffer(module, name)
     batched = bool(batch_of(program, where))
@@ -46,7 +52,7 @@ def asking(program: ExportedProgram, where: str, states: Sequence[str] = ()) -> 
 
     def once(inputs: Sequence[Array]) -> list[Array]:
         own = dict(zip(states, inputs[len(inputs) - len(states) :], strict=True))
-        with torch.no_grad(), quietly():
+        with torch.no_grad(), quietly(), _without_shortcuts():
             for name, value in own.items():
                 module.get_buffer(name).copy_(torch.tensor(value))
             arguments, others = _arguments(program, inputs)
@@ -98,6 +104,19 @@ def _own_buffer(module: torch.nn.Module, name: str) -> None:
     path, _, last = name.rpartition(".")
     owner = module.get_submodule(path)
     setattr(owner, last, owner.get_buffer(last).clone())
+
+
+@contextmanager
+def _without_shortcuts() -> Iterator[None]:
+    """
+    Attention as programs have it, meanwhile: torch.nn's fast path gives NaN where all keys are masked, and not 0.
+    """
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def _arguments(program: ExportedProgram, inputs: Sequence[Array]) -> tuple[Any, Any]:

@@ -17,6 +17,7 @@ import torch
 from compiler.errors import BuildError, CheckpointError, quote
 from compiler.frontends.source import Ask
 from compiler.frontends.torch_export import modules
+from compiler.frontends.torch_export.dynamic import Dynamic
 from compiler.ir import Model
 from compiler.ops import Array
 from compiler.options import BuildOptions
@@ -40,18 +41,23 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
     """
     where = str(path)
     tensors = read_safetensors(data, where) if is_safetensors(data) else read_tensors(data, where).tensors
-    module, examples = made(options)
+    module, examples, dynamic = made(options)
     fill(module, tensors, where)
     model, ask = modules.read(
-        module, examples, name=path.stem, dynamic=True, allow_nonfinite=options.allow_nonfinite_weights
+        module,
+        examples,
+        name=path.stem,
+        dynamic=dynamic,
+        allow_nonfinite=options.allow_nonfinite_weights,
+        longest=options.longest,
     )
     digest = hashlib.sha256(data).hexdigest()
     return replace(model, origin=replace(model.origin, file=path.name, sha256=digest, format=FORMAT)), ask
 
 
-def made(options: BuildOptions) -> tuple[torch.nn.Module, Sequence[Any]]:
+def made(options: BuildOptions) -> tuple[torch.nn.Module, Sequence[Any], Dynamic]:
     """
-    What the factory makes: a module, and an example of its inputs.
+    What the factory makes: a module, an example of its inputs, and what is dynamic of them: the batch, if it says none.
     """
     name = options.module or ""
     if not FACTORY.fullmatch(name):
@@ -67,17 +73,20 @@ def made(options: BuildOptions) -> tuple[torch.nn.Module, Sequence[Any]]:
             found = factory()
     except Exception as error:  # the user's own code raises what it likes
         raise BuildError(f"module {quote(name)}", f"{type(error).__name__}: {quote(str(error), 300)}") from error
-    module, examples = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
+    parts = found if isinstance(found, tuple) and 2 <= len(found) <= 3 else (found, None)
+    module, examples, dynamic = (*parts, True)[:3]
     if not isinstance(module, torch.nn.Module):
-        text = f"must give a torch.nn.Module, or one and its example inputs; found {quote(type(module).__name__)}"
+        found = quote(type(module).__name__)
+        text = f"must give a torch.nn.Module, or one, its example inputs, and what is dynamic; found {found}"
         raise BuildError(f"module {quote(name)}", text)
     examples = getattr(module, EXAMPLES, None) if examples is None else examples
     if callable(examples):
         examples = examples()
     if examples is None:
-        text = f"gives no example inputs: return (module, inputs), or give the module an attribute {EXAMPLES}"
+        ways = f"return (module, inputs) or (module, inputs, dynamic), or give the module an attribute {EXAMPLES}"
+        text = f"gives no example inputs: {ways}"
         raise BuildError(f"module {quote(name)}", text)
-    return module, (examples,) if isinstance(examples, torch.Tensor) else tuple(examples)
+    return module, (examples,) if isinstance(examples, torch.Tensor) else tuple(examples), dynamic
 
 
 def fill(module: torch.nn.Module, tensors: Mapping[str, Array], where: str) -> None:
