@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compiler.codegen.expressions import activated, plus, times
+from compiler.codegen.expressions import activated, plus, signature, times
 from compiler.codegen.layer import Common, LayerView
 from compiler.ir import Attribute, Model, Node
 from compiler.ops.convolution import CHANNELS_FIRST, image_sizes
@@ -109,6 +109,15 @@ class ConvolutionView(LayerView):
     column_pitch: int = 0
     """Values of the image from one pixel of the result to the next, downwards and to the right."""
     window: Window = Window((), 1, 1)
+    added: bool = False
+    """Whether another image is added to the result."""
+
+    @property
+    def signature(self) -> str:
+        """
+        The first line of the kernel.
+        """
+        return signature(self.function, ["source", "weight", "bias", *(["added"] if self.added else []), "target"])
 
     @property
     def blocks(self) -> int:
@@ -252,7 +261,8 @@ class ConvolutionView(LayerView):
         """
         The expression for what leaves a register of sums.
         """
-        return activated(sum_.name, self)
+        added = f" + load(added, {plus('place', sum_.target)})" if self.added else ""
+        return activated(sum_.name + added, self)
 
 
 def convolution_view(model: Model, node: Node, common: Common) -> ConvolutionView:
@@ -278,6 +288,7 @@ def convolution_view(model: Model, node: Node, common: Common) -> ConvolutionVie
         row_pitch=down * wide * pixel,
         column_pitch=across * pixel,
         window=_window(layout, tuple(sizes), pair_of(node.attributes["dilation"]), tall, wide),
+        added=len(node.inputs) > 3,
     )
 
 

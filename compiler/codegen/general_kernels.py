@@ -15,14 +15,15 @@ from compiler.codegen.conv_kernels import write_conv, write_conv_transposed
 from compiler.codegen.dense_over_kernels import write_dense_over
 from compiler.codegen.element_kernels import BINARY, UNARY, cast_expression, write_binary, write_elements
 from compiler.codegen.naming import comment
+from compiler.codegen.pool2d_kernels import write_pool2d
 from compiler.codegen.product_kernels import write_matmul
 from compiler.codegen.reduction_kernels import FOLDS, write_place_of_extreme, write_reduction, write_running_sum
 from compiler.codegen.sequence_kernels import write_lstm_steps, write_sequence
 from compiler.codegen.sorting_kernels import write_top
 from compiler.errors import BuildError, quote
 from compiler.ir import Model, Node
-
 from compiler.ops.lengths import follows
+
 Operands = Sequence[Operand]
 Writer = Callable[[Body, Node, Operands, Operands], None]
 
@@ -141,6 +142,7 @@ WRITERS: Mapping[str, Writer] = {
     "conv_transposed": lambda body, node, inputs, results: write_conv_transposed(body, node, *inputs[:2], *results),
     "max_pool": lambda body, node, inputs, results: pools.write_max_pool(body, node, *inputs, *results),
     "avg_pool": lambda body, node, inputs, results: pools.write_avg_pool(body, node, *inputs, *results),
+    "pool2d": lambda body, node, inputs, results: write_pool2d(body, node, *inputs, *results),
     "adaptive_avg_pool": lambda body, node, inputs, results: pools.write_adaptive_avg_pool(body, *inputs, *results),
     "upsample_nearest": lambda body, node, inputs, results: pools.write_nearest(body, node, *inputs, *results),
     "upsample_bilinear": lambda body, node, inputs, results: pools.write_bilinear(body, node, *inputs, *results),

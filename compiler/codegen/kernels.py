@@ -116,7 +116,7 @@ def _worth_skipping(model: Model, node: Node) -> bool:
     Whether a large layer gets many zeros, from a ReLU, and may leave their products out: these are zero, all of them.
     """
     weight, before = model.tensors[node.inputs[1]], model.producer(node.inputs[0])
-    while before is not None and before.op == "flatten":
+    while before is not None and before.op in ("flatten", "reshape"):
         before = model.producer(before.inputs[0])
     if before is None or "relu" not in (before.op, before.attributes.get("activation")):
         return False

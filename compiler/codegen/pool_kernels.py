@@ -25,7 +25,8 @@ def write_max_pool(body: Body, node: Node, source: Operand, result: Operand) -> 
     sides = zip(
         result.dims[2:],
         source.dims[2:],
-        *(integers(node, name) for name in ("kernel", "stride", "padding", "dilation")),
+        *(integers(node, name) for name in ("kernel", "stride", "padding")),
+        integers(node, "dilation") if "dilation" in node.attributes else (1, 1),
         strict=True,
     )
     rows, columns = (Side.of(*side) for side in sides)

@@ -160,6 +160,7 @@ ROWS = (
         result=_linear_over_result,
         reference=lambda x, weight, bias: x @ weight.T + bias,
         arity=3,
+        single=True,
         multiply_adds=lambda inputs, attributes: inputs[0].elements * inputs[2].elements,
     ),
     FusedOp(

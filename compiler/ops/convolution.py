@@ -48,12 +48,21 @@ def unpack(weight: Array, layout: str, filters: int) -> Array:
     return ordered.reshape(-1, *ordered.shape[2:])[:filters]
 
 
+def layout_of(op: str, attributes: Attributes) -> str:
+    """
+    The attribute `layout`; refuses one that there is not.
+    """
+    layout = attributes["layout"]
+    if layout not in (CHANNELS_FIRST, CHANNELS_LAST):
+        refuse(op, f"unknown layout {layout!a}")
+    return str(layout)
+
+
 def image_sizes(op: str, tensor: Tensor, layout: str) -> tuple[int, int, int]:
     """
     Channels, height and width of images; refuses what is none, and layouts that there are not.
     """
-    if layout not in (CHANNELS_FIRST, CHANNELS_LAST):
-        refuse(op, f"unknown layout {layout!a}")
+    layout_of(op, {"layout": layout})
     sizes = tensor.fixed_shape
     if len(tensor.shape) != 4 or not isinstance(tensor.shape[0], str) or len(sizes) != 3:
         shape = "channels, height, width" if layout == CHANNELS_FIRST else "height, width, channels"
@@ -90,8 +99,12 @@ def _conv2d_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorTy
 
 
 def _convolution_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
-    source, weight, bias = inputs
-    need_float("convolution", source, weight, bias)
+    if not 3 <= len(inputs) <= 4:
+        refuse(
+            "convolution", f"takes a source, a weight, a bias and what is added or nothing, found {len(inputs)} inputs"
+        )
+    source, weight, bias = inputs[:3]
+    need_float("convolution", *inputs)
     layout, filters = str(attributes["layout"]), attributes["filters"]
     channels, *image = image_sizes("convolution", source, layout)
     if len(weight.shape) != 5 or len(weight.fixed_shape) != 5:
@@ -104,8 +117,11 @@ def _convolution_result(inputs: Sequence[Tensor], attributes: Attributes) -> Ten
         refuse("convolution", f"attribute filters must fit {blocks} blocks of {width}, found {filters}")
     if bias.shape != (blocks * width,):
         refuse("convolution", f"the bias must have shape {(blocks * width,)}, found {bias.shape}")
-    result = _result_sizes("convolution", attributes, image, window, (0, 0))
-    return TensorType(source.dtype, (source.shape[0], *result, filters))
+    result = (source.shape[0], *_result_sizes("convolution", attributes, image, window, (0, 0)), filters)
+    for added in inputs[3:]:
+        if added.shape != result or filters != blocks * width:
+            refuse("convolution", f"adds {result} to blocks that are full, found {added.shape} for {filters} filters")
+    return TensorType(source.dtype, result)
 
 
 def _pad_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
@@ -158,7 +174,7 @@ def _convolution(
     x: Array,
     weight: Array,
     bias: Array,
-    *,
+    *added: Array,
     layout: str,
     stride: tuple[int, int],
     dilation: tuple[int, int],
@@ -168,7 +184,7 @@ def _convolution(
 ) -> Array:
     images = x if layout == CHANNELS_FIRST else x.transpose(0, 3, 1, 2)
     result = _conv2d(images, unpack(weight, layout, filters), bias[:filters], stride, (0, 0), dilation)
-    return activate(result.transpose(0, 2, 3, 1), activation, parameters)
+    return activate(sum(added, start=result.transpose(0, 2, 3, 1)), activation, parameters)
 
 
 def _pad(x: Array, *, layout: str, padding: tuple[int, int]) -> Array:
@@ -199,10 +215,11 @@ ROWS = (
     ),
     FusedOp(
         name="convolution",
-        summary="nn.Conv2d without padding, packed, with the activation that follows it; leaves channels last",
+        summary="nn.Conv2d without padding, packed, with what is added to it and the activation that follows; leaves "
+        "channels last",
         result=_convolution_result,
         reference=_convolution,
-        arity=3,
+        arity=None,
         attributes={"layout": str, "stride": tuple, "dilation": (1, 1), "filters": int, "activation": ""},
         template="convolution",
         single=True,

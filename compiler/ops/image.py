@@ -11,6 +11,7 @@ from functools import reduce
 import numpy as np
 
 from compiler.ir import Tensor
+from compiler.ops.convolution import CHANNELS_FIRST, layout_of
 from compiler.ops.dims import FLOAT, Dims, dims_of, need_computed, need_constant, need_kind, number, sample, whole
 from compiler.ops.table import Array, Attributes, Op, TensorType, refuse
 
@@ -110,6 +111,20 @@ def _avg_pool_result(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor
     return _pool_result("avg_pool", inputs, attributes)
 
 
+def _pool2d_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
+    (source,) = inputs
+    need_computed("pool2d", source)
+    need_kind("pool2d", (FLOAT,), source)
+    dims = dims_of("pool2d", source, 3)
+    if attributes["kind"] not in ("max", "mean"):
+        refuse("pool2d", f"unknown kind {attributes['kind']!a}")
+    first = layout_of("pool2d", attributes) == CHANNELS_FIRST
+    channels, *image = dims if first else (dims[2], *dims[:2])
+    one = Tensor(source.name, source.dtype, (*source.shape[:1], 1, channels, *image))
+    _, _, *result = _pool_result("pool2d", [one], attributes).shape[1:]
+    return sample(FLOAT, tuple(int(size) for size in ((channels, *result) if first else (*result, channels))))
+
+
 def _adaptive_avg_pool_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
     count, channels, *_ = images("adaptive_avg_pool", inputs[0])
     return sample(FLOAT, (count, channels, *whole("adaptive_avg_pool", attributes, "size", 1, 2)))
@@ -196,6 +211,17 @@ def _avg_pool(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil: bool, c
     return np.asarray(total / np.outer(rows, columns))
 
 
+def _pool2d(
+    x: Array, kind: str, layout: str, kernel: Pair, stride: Pair, padding: Pair, ceil: bool, count_padding: bool
+) -> Array:
+    first = x if layout == CHANNELS_FIRST else x.transpose(0, 3, 1, 2)
+    if kind == "max":
+        result = _max_pool(first, kernel, stride, padding, (1, 1), ceil)
+    else:
+        result = _avg_pool(first, kernel, stride, padding, ceil, count_padding)
+    return result if layout == CHANNELS_FIRST else result.transpose(0, 2, 3, 1)
+
+
 def averaged(result: int, size: int, kernel: int, stride: int, padding: int, count_padding: bool) -> list[int]:
     """
     How many elements each window of an average counts along one axis; what is beyond the padding never counts.
@@ -266,6 +292,23 @@ ROWS = (
         result=_avg_pool_result,
         reference=_avg_pool,
         attributes={"kernel": tuple, "stride": tuple, "padding": (0, 0), "ceil": False, "count_padding": True},
+        template="nest",
+        single=True,
+    ),
+    Op(
+        name="pool2d",
+        summary="nn.MaxPool2d or nn.AvgPool2d of one image, in the layout of the kernels around it",
+        result=_pool2d_result,
+        reference=_pool2d,
+        attributes={
+            "kind": str,
+            "layout": str,
+            "kernel": tuple,
+            "stride": tuple,
+            "padding": (0, 0),
+            "ceil": False,
+            "count_padding": True,
+        },
         template="nest",
         single=True,
     ),

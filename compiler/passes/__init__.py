@@ -55,7 +55,7 @@ PIPELINE: tuple[Pass, ...] = (
 )
 """The passes of every build, in order."""
 
-NEEDED = ("convert_bounds", "pack_convolutions", "pack_dense")
+NEEDED = ("convert_bounds", "pack_convolutions", "pack_dense", "pack_dense_over")
 """Those without which there are no kernels for some models, or wrong ones."""
 
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import replace
 
 from compiler.ir import BATCH, Model, Node, Shape, Tensor
+from compiler.ops import OPS
+from compiler.ops.convolution import CHANNELS_FIRST
 from compiler.ops.lengths import follows
 from compiler.options import BuildOptions
 from compiler.passes.constants import Constants
@@ -13,7 +15,7 @@ from compiler.passes.constants import Constants
 
 def lower_layers(model: Model, options: BuildOptions) -> Model:
     """
-    Turns `linear_over` of one row into `linear`, and `conv` of one image and one group into `conv2d`.
+    Turns `linear_over` of one row into `linear`; of one image, `conv` of one group into `conv2d`, pools into `pool2d`.
 
     A `reshape` before and one after each makes its input and result what the rest of the model expects. A `permute`
     that moves only dimensions of size 1 is a `reshape` too.
@@ -61,7 +63,30 @@ def _convolution(model: Model, node: Node) -> tuple[Node, Shape, Shape] | None:
     return faster, (BATCH, *source.fixed_shape[1:]), (BATCH, *result.fixed_shape[1:])
 
 
-LOWERED = {"linear_over": _linear, "conv": _convolution}
+def _pooling(model: Model, node: Node) -> tuple[Node, Shape, Shape] | None:
+    """
+    The faster node; None for several images, gaps in windows, and windows of several sizes.
+    """
+    source, result = model.tensors[node.inputs[0]], model.tensors[node.outputs[0]]
+    image, pooled = source.fixed_shape, result.fixed_shape
+    if image[0] != 1 or follows(source.shape) or node.attributes.get("dilation", (1, 1)) != (1, 1):
+        return None
+    attributes = {key: value for key, value in node.attributes.items() if key not in ("dilation", "size")}
+    attributes |= {"kind": "max" if node.op == "max_pool" else "mean", "layout": CHANNELS_FIRST}
+    if node.op == "adaptive_avg_pool":
+        if image[2] % pooled[2] or image[3] % pooled[3]:
+            return None
+        window = (image[2] // pooled[2], image[3] // pooled[3])
+        attributes |= {"kernel": window, "stride": window}
+    faster = replace(node, op="pool2d", attributes=OPS["pool2d"].complete(attributes))
+    return faster, (BATCH, *source.shape[2:]), (BATCH, *result.shape[2:])
+
+
+LOWERED = {
+    "linear_over": _linear,
+    "conv": _convolution,
+    **dict.fromkeys(("max_pool", "avg_pool", "adaptive_avg_pool"), _pooling),
+}
 
 
 def _between(constants: Constants, node: Node, faster: Node, taken: Shape, given: Shape) -> list[Node]:

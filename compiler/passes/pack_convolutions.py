@@ -12,15 +12,16 @@ from compiler.ops.convolution import CHANNELS_FIRST, CHANNELS_LAST, pack, unpack
 from compiler.ops.tiles import best_tiling
 from compiler.options import BuildOptions
 from compiler.passes.constants import Constants, readers_of
+from compiler.passes.sink_reshapes import TOGETHER
 
 
 def pack_convolutions(model: Model, options: BuildOptions) -> Model:
     """
     Turns `conv2d` into `convolution`, which leaves images with channels last, and adapts what follows.
 
-    Element-wise nodes compute with channels last as well as first; so does a `linear` after `flatten`, with its columns
-    in another order. For all else, `channels_first` copies the image back. Padding becomes a node of its own. A
-    `convolution` that is packed for other registers is packed anew.
+    Element-wise nodes and pooling compute with channels last as well as first; so does a `linear` after what makes a
+    row of the image, with its columns in another order. For all else, `channels_first` copies the image back. Padding
+    becomes a node of its own. A `convolution` that is packed for other registers is packed anew.
     """
     packing = _Packing(model, options.lanes)
     for node in model.nodes:
@@ -39,6 +40,7 @@ class _Packing:
         """The images that were flattened with channels last, by the result: channels, height, width."""
         self.last: dict[str, str] = {}
         """The tensors of the model that there are with channels last, and how they are called there."""
+        self.images = _images(model)
 
     def add(self, node: Node) -> None:
         """
@@ -49,13 +51,16 @@ class _Packing:
             self._repack(node)
         elif node.op == "conv2d":
             self._convolve(node)
-        elif source in self.last and node.op == "flatten" and self._is_matrix_input(node):
+        elif source in self.last and self._is_row(node) and self._is_matrix_input(node):
             self.flattened[node.outputs[0]] = self.model.tensors[source].fixed_shape
             self._leave(replace(node, inputs=(self.last[source],)), self._shape(node.outputs[0]))
         elif source in self.last and node.op == "linear":
             self._permute(node)
-        elif source in self.last and OPS[node.op].elementwise:
-            self._leave(replace(node, inputs=(self.last[source],)), _channels_last(self._shape(source)))
+        elif node.outputs[0] in self.images:
+            attributes = {**node.attributes, "layout": CHANNELS_LAST} if node.op == "pool2d" else node.attributes
+            inputs = tuple(self.last[name] for name in node.inputs)
+            shape = _channels_last(self._shape(node.outputs[0]))
+            self._leave(replace(node, inputs=inputs, attributes=attributes), shape)
         else:
             self.nodes.append(node)
 
@@ -79,11 +84,11 @@ class _Packing:
         self._leave(packed, shape)
 
     def _repack(self, node: Node) -> None:
-        weight, bias = self.constants.data(node)
+        weight, bias = self.constants.data(replace(node, inputs=node.inputs[:3]))
         layout, filters = str(node.attributes["layout"]), int(str(node.attributes["filters"]))
         plain = unpack(weight, layout, filters)
         constants = self._packed(node, plain, bias[:filters], layout, self._shape(node.outputs[0]))
-        self.nodes.append(replace(node, inputs=(node.inputs[0], *constants)))
+        self.nodes.append(replace(node, inputs=(node.inputs[0], *constants, *node.inputs[3:])))
 
     def _packed(self, node: Node, weight: Array, bias: Array, layout: str, shape: Shape) -> tuple[str, ...]:
         """
@@ -93,7 +98,7 @@ class _Packing:
         tiling = best_tiling(height, width, filters, int(np.prod(weight.shape[1:])), self.lanes)
         packed = pack(weight, layout, tiling.vectors * self.lanes)
         padded = np.pad(bias, (0, packed.shape[0] * packed.shape[-1] - filters))
-        return self.constants.replace(node.inputs[1:], [packed, padded], "packed")
+        return self.constants.replace(node.inputs[1:3], [packed, padded], "packed")
 
     def _pad(self, node: Node, source: str, attributes: dict[str, Attribute]) -> str:
         """
@@ -120,12 +125,18 @@ class _Packing:
 
     def _follows(self, node: Node, name: str) -> bool:
         """
-        Whether a node can be computed with channels last.
+        Whether a node is computed with channels last.
         """
-        if node.inputs.count(name) != 1 or node.inputs[0] != name:
-            return False
-        elementwise = OPS[node.op].elementwise
-        return elementwise or node.op in ("conv2d", "linear") or (node.op == "flatten" and self._is_matrix_input(node))
+        if node.outputs[0] in self.images:
+            return node.op != "conv2d" or node.inputs.count(name) == 1
+        linear = node.op == "linear" and node.inputs.count(name) == 1
+        return linear or (self._is_row(node) and self._is_matrix_input(node))
+
+    def _is_row(self, node: Node) -> bool:
+        """
+        Whether a node makes a row of an image.
+        """
+        return node.op == "flatten" or (node.op == "reshape" and len(self._shape(node.outputs[0])) == 2)
 
     def _is_matrix_input(self, flatten: Node) -> bool:
         """
@@ -148,6 +159,22 @@ class _Packing:
 
     def _shape(self, name: str) -> Shape:
         return self.model.tensors[name].shape
+
+
+def _images(model: Model) -> set[str]:
+    """
+    What is computed with channels last: the results of convolutions, and what is made of such images alone.
+    """
+    found: set[str] = set()
+    for node in model.nodes:
+        if node.op == "conv2d":
+            found.update(node.outputs)
+        elif found.issuperset(node.inputs):
+            shapes = {model.tensors[name].shape for name in (*node.inputs, *node.outputs)}
+            together = node.op in TOGETHER and len(shapes) == 1
+            if OPS[node.op].elementwise or together or node.op == "pool2d":
+                found.update(node.outputs)
+    return found
 
 
 def _channels_last(shape: Shape) -> Shape:

@@ -10,8 +10,8 @@ from compiler.options import BuildOptions
 from compiler.passes.constants import Constants
 from compiler.passes.lower_layers import reshape
 
-LAYERS = ("conv", "conv2d", "convolution", "linear", "linear_over", "dense", "dense_over")
-"""What a sum can become a part of."""
+LAYERS = ("conv", "conv2d", "convolution", "pool2d", "linear", "linear_over", "dense", "dense_over")
+"""Layers whose results are best combined in the shape that they have: what follows may become part of them."""
 TOGETHER = ("plus", "minus", "times", "over", "largest_of", "least_of")
 """Ops of two tensors that compute each element from the elements at its place."""
 
@@ -38,8 +38,9 @@ class _Sinking:
         self.same: dict[str, str] = {}
         """Tensors in whose place another one of the same shape is read."""
         self.results = model.outputs
-        self.makers: dict[str, str] = {}
-        """The ops that compute what there is so far."""
+        self.computed: set[str] = set()
+        self.layered: set[str] = set()
+        """The results of layers, and what is made of them element by element."""
 
     def result(self) -> Model:
         for node in self.model.nodes:
@@ -73,12 +74,15 @@ class _Sinking:
         if not computed or any(shape != self._shape(node.outputs[0]) for shape in shapes):
             return ""
         origins = [self.origins.get(name, name) for name in node.inputs]
-        layers = [origin for origin in origins if self.makers.get(origin) in LAYERS]
+        layers = [origin for origin in origins if origin in self.layered]
         return layers[0] if layers and not any(name in layers for name in node.inputs) else ""
 
     def _keep(self, node: Node) -> None:
         self.nodes.append(node)
-        self.makers |= dict.fromkeys(node.outputs, node.op)
+        self.computed.update(node.outputs)
+        follows = OPS[node.op].elementwise or node.op in TOGETHER
+        if node.op in LAYERS or (follows and not self.layered.isdisjoint(node.inputs)):
+            self.layered.update(node.outputs)
 
     def _as(self, layer: str, name: str) -> str:
         """
@@ -105,7 +109,7 @@ class _Sinking:
         Lets the output that is a tensor be the tensor that has the same elements, if that is no output and no input.
         """
         origin = self.origins[result]
-        computed = origin in self.makers
+        computed = origin in self.computed
         taken = any(output.tensor == origin for output in self.results) or self.model.is_result(origin)
         if not computed or taken or any(state.output == result for state in self.model.states):
             return False

@@ -69,6 +69,27 @@ def pools() -> Iterator[Case]:
         yield Case("adaptive_avg_pool", [(FLOAT, dims)], {"size": size})
 
 
+def with_channels_last() -> Iterator[Case]:
+    for dims in ((7, 9, 5), (12, 6, 70), (6, 8, 16)):
+        for kernel, stride, padding in (((2, 2), (2, 2), (0, 0)), ((3, 3), (2, 2), (1, 1)), ((5, 6), (1, 3), (2, 3))):
+            for ceil in (False, True):
+                shared: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "ceil": ceil}
+                for layout in ("channels_first", "channels_last") if dims[2] == 5 else ("channels_last",):
+                    shared["layout"] = layout
+                    yield Case("pool2d", [(FLOAT, dims)], {**shared, "kind": "max"}, exact=True)
+                    yield Case("pool2d", [(FLOAT, dims)], {**shared, "kind": "mean", "count_padding": True})
+                    yield Case("pool2d", [(FLOAT, dims)], {**shared, "kind": "mean", "count_padding": False})
+    for activation in ("", "relu"):
+        attributes: dict[str, Any] = {
+            "filters": 32,
+            "layout": "channels_last",
+            "stride": (1, 2),
+            "activation": activation,
+        }
+        added = (FLOAT, (5, 3, 32))
+        yield Case("convolution", [(FLOAT, (6, 7, 3)), normal(2, 2, 3, 3, 16), normal(32), added], attributes)
+
+
 def sizes() -> Iterator[Case]:
     for dims, size, scales in (
         ((1, 3, 5, 7), (10, 14), (0.0, 0.0)),
@@ -86,7 +107,7 @@ def sizes() -> Iterator[Case]:
             yield Case("upsample_bilinear", [(FLOAT, dims)], attributes)
 
 
-CASES = (*convolutions(), *pools(), *sizes())
+CASES = (*convolutions(), *pools(), *with_channels_last(), *sizes())
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]}-{way[1]}")
@@ -106,7 +127,7 @@ def test_maxima_of_what_is_not_finite(found):
     rng = np.random.default_rng(2)
     inputs = [random_inputs(case, rng, 1) for case in CASES]
     for case, arrays in zip(CASES, inputs, strict=True):
-        if case.op in ("max_pool", "upsample_nearest"):
+        if case.op in ("max_pool", "upsample_nearest") or case.attributes.get("kind") == "max":
             special = rng.choice([np.nan, np.inf, -np.inf], arrays[0].shape)
             arrays[0][...] = np.where(rng.random(arrays[0].shape) < 0.2, special, arrays[0])
     check_all(found, inputs, tolerance=3e-6)

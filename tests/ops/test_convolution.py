@@ -55,7 +55,13 @@ def test_references_compute_what_torch_does(filters, kernel, stride, dilation, p
     assert OPS["convolution"].multiply_adds(given, attributes) == weight[0].size * found[0].size
 
 
-GOOD = {"layout": CHANNELS_LAST, "stride": (2, 1), "dilation": (1, 1), "filters": 20, "activation": ""}
+GOOD: dict[str, Attribute] = {
+    "layout": CHANNELS_LAST,
+    "stride": (2, 1),
+    "dilation": (1, 1),
+    "filters": 20,
+    "activation": "",
+}
 IMAGE, WEIGHT, BIAS = (BATCH, 8, 9, 3), (2, 4, 5, 3, 16), (32,)
 
 
@@ -66,6 +72,18 @@ def infer(op: str, shapes, attributes):
 def test_what_a_convolution_takes():
     (kind,) = infer("convolution", (IMAGE, WEIGHT, BIAS), GOOD)
     assert kind.shape == (BATCH, 3, 5, 20)
+
+
+def test_what_a_convolution_adds():
+    rng = np.random.default_rng(0)
+    x, weight, bias, added = (rng.normal(size=shape) for shape in ((2, 8, 9, 3), WEIGHT, BIAS, (2, 3, 5, 32)))
+    row = OPS["convolution"]
+    attributes = {**GOOD, "filters": 32}
+    (plain,) = row.evaluate([x, weight, bias], attributes)
+    (found,) = row.evaluate([x, weight, bias, added], {**attributes, "activation": "relu"})
+    assert np.allclose(found, np.maximum(plain + added, 0), rtol=1e-12, atol=1e-12)
+    (kind,) = infer("convolution", (IMAGE, WEIGHT, BIAS, (BATCH, 3, 5, 32)), {**GOOD, "filters": 32})
+    assert kind.shape == (BATCH, 3, 5, 32)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +104,9 @@ def test_what_a_convolution_takes():
         ((IMAGE, (2, 9, 5, 3, 16), BIAS), {}, "is larger than the image"),
         ((IMAGE, (2, 4, 5, 3), BIAS), {}, "must have five dimensions"),
         ((IMAGE, (BATCH, 2, 4, 5, 3, 16), BIAS), {}, "must have five dimensions"),
+        ((IMAGE, WEIGHT), {}, "takes a source, a weight, a bias and what is added or nothing, found 2 inputs"),
+        ((IMAGE, WEIGHT, BIAS, (BATCH, 3, 5, 20)), {}, "to blocks that are full, found .* for 20 filters"),
+        ((IMAGE, WEIGHT, BIAS, (BATCH, 3, 5, 20)), {"filters": 32}, "to blocks that are full, found .*20.* for 32"),
         (((8, 9, 3), WEIGHT, BIAS), {}, "needs images of shape"),
         (((1, 8, 9, 3), WEIGHT, BIAS), {}, "needs images of shape"),
         (((BATCH, "height", 9, 3), WEIGHT, BIAS), {}, "needs images of shape"),

@@ -2,10 +2,13 @@
 Convolutions and pooling of images, compared with torch, and what rows refuse.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
@@ -105,6 +108,29 @@ def test_averages_of_windows(sizes, kernel, stride, padding, ceil, count_padding
         compare("avg_pool", [x], function, kernel=kernel, ceil=ceil, count_padding=count_padding, **attributes)
 
 
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("ceil", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [((3, 2), (2, 1), (1, 1)), ((2, 2), (2, 2), (0, 0)), ((3, 4), (2, 3), (0, 2))]
+)
+def test_pooling_in_either_layout(kernel, stride, padding, ceil, layout):
+    shared = {"kernel": kernel, "stride": stride, "padding": padding, "ceil": ceil, "layout": layout}
+
+    def in_layout(pool: Callable[..., torch.Tensor], **more: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+        def function(x: torch.Tensor) -> torch.Tensor:
+            if layout == "channels_first":
+                return pool(x, kernel, stride, padding, ceil_mode=ceil, **more)
+            return pool(x.permute(2, 0, 1), kernel, stride, padding, ceil_mode=ceil, **more).permute(1, 2, 0)
+
+        return function
+
+    for x in (normal(6, 7, 5), specials(7, 6, 8)):
+        compare("pool2d", [x], in_layout(functional.max_pool2d), 1e-300, kind="max", **shared)
+        for counts in (False, True):
+            mean = in_layout(functional.avg_pool2d, count_include_pad=counts)
+            compare("pool2d", [x], mean, kind="mean", count_padding=counts, **shared)
+
+
 def test_a_window_beyond_the_image_that_ceil_allows():
     x = normal(1, 1, 2, 2)
     largest = partial(functional.max_pool2d, kernel_size=3, stride=2, ceil_mode=True)
@@ -141,7 +167,8 @@ X = (BATCH, 1, 6, 7, 8)
 W, BIAS = (4, 3, 3, 2), (4,)
 TRANSPOSED = (6, 2, 3, 2)
 POOL = {"kernel": (3, 2), "stride": (2, 2)}
-REFUSED = [
+POOL_2D = POOL | {"kind": "max", "layout": "channels_last"}
+REFUSED: list[tuple[str, list[Any], dict[str, Any], str]] = [
     ("conv", [X, W, BIAS], {"groups": 4}, "6 channels and 4 filters are not 4 groups"),
     ("conv", [X, W, BIAS], {"groups": 3}, "6 channels and 4 filters are not 3 groups"),
     ("conv", [X, W, BIAS], {"groups": 0}, "groups must be an integer of at least 1"),
@@ -174,6 +201,10 @@ REFUSED = [
     ("avg_pool", [X], POOL | {"dilation": (1, 1)}, "unknown attribute"),
     ("avg_pool", [X], {"kernel": (3, 2)}, "attribute stride is missing"),
     ("avg_pool", [tensor(X, DType.INT64)], POOL, "must be float32"),
+    ("pool2d", [X[:1] + X[2:]], POOL_2D | {"kind": "least"}, "unknown kind 'least'"),
+    ("pool2d", [X[:1] + X[2:]], POOL_2D | {"layout": "rows"}, "unknown layout 'rows'"),
+    ("pool2d", [X[:1] + X[2:]], POOL_2D | {"kernel": (2, 9)}, r"larger than the image \(6, 7\)"),
+    ("pool2d", [X], POOL_2D, "must have 3 dimensions"),
     ("adaptive_avg_pool", [X], {"size": (0, 1)}, "size must be 2 integers of at least 1"),
     ("adaptive_avg_pool", [X[:4]], {"size": (1, 1)}, "must have 4 dimensions"),
 ]

@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compiler.ir import BATCH, DType, Model, Output
+from compiler.ir import BATCH, Attribute, DType, Model, Output
+from compiler.ops import OPS
 from compiler.ops.reference import evaluate
+from compiler.options import LANES, BuildOptions
 from compiler.passes.fold_scales import fold_scales
 from compiler.passes.lower_layers import lower_layers
 from compiler.passes.sink_reshapes import sink_reshapes
@@ -154,4 +156,84 @@ def test_outputs_that_are_an_input_or_twice_the_same_stay():
     model = found.general(same, computed, again)
     after = apply(sink_reshapes, model)
     assert ops(after) == ["reshape", "tanh", "reshape"]
+    check_same(model, after)
+
+
+def block(found: Images, source: str, name: str, filters: int) -> str:
+    """
+    Two convolutions and a way around them, as ResNets have them.
+    """
+
+    def layer(source: str, part: str, kernel: int) -> str:
+        channels = found.tensors[source].fixed_shape[1]
+        weight = found.constant(f"{name}.{part}.weight", found.values(filters, channels, kernel, kernel))
+        inputs = [source, weight, found.bias(f"{name}.{part}.bias", filters)]
+        padding = (kernel // 2, kernel // 2)
+        return found.add("conv", inputs, f"{name}.{part}", stride=(1, 1), padding=padding, dilation=(1, 1), groups=1)
+
+    first = found.add("relu", [layer(source, "first", 3)], f"{name}.relu")
+    total = found.add("plus", [layer(first, "second", 3), layer(source, "around", 1)], f"{name}.sum")
+    return found.add("relu", [total], f"{name}.end")
+
+
+def pool(found: Images, op: str, source: str, **attributes: Attribute) -> str:
+    given = OPS[op].complete({"kernel": (2, 3), "stride": (2, 3), **attributes})
+    return found.add(op, [source], f"{source}.{op}", **given)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_images_stay_with_channels_last(lanes):
+    found = Images()
+    first = pool(found, "max_pool", block(found, "image", "one", 16), padding=(1, 1))
+    second = found.add("plus", [block(found, first, "two", 16), first], "more")
+    third = pool(found, "avg_pool", second, count_padding=False, padding=(1, 0))
+    mean = found.add("adaptive_avg_pool", [third], "mean", size=(1, 1))
+    flat = found.add("reshape", [mean], "flat", shape=(1, 16))
+    weights = [found.constant("w", found.values(5, 16)), found.bias("b", 5)]
+    model = found.general(found.add("linear_over", [flat, *weights], "head"))
+    after = run_passes(model, BuildOptions(lanes=lanes))
+    check_same(model, after)
+    assert run_passes(after, BuildOptions(lanes=lanes)) == after
+    computed = [node for node in after.nodes if node.op not in ("reshape", "pad", "plus")]
+    assert [node.op for node in computed] == [*["convolution"] * 3, "pool2d"] * 2 + ["pool2d", "dense"]
+    assert {node.attributes["layout"] for node in computed[3:-1]} == {"channels_last"}
+    assert [len(node.inputs) for node in computed[:3]] == [3, 3, 4]
+    assert ops(after).count("plus") == 1  # of what a ReLU and what a pooling gave
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes"),
+    [
+        ("max_pool", {"dilation": (2, 1)}),
+        ("adaptive_avg_pool", {"size": (3, 3)}),
+    ],
+)
+def test_pooling_that_stays_as_it_is(op, attributes):
+    found = Images()
+    if op == "adaptive_avg_pool":
+        result = found.add(op, ["image"], "pool", **attributes)
+    else:
+        result = pool(found, op, "image", **attributes)
+    model = found.general(result)
+    assert apply(lower_layers, model) == model
+    several = Images(2)
+    model = several.general(pool(several, "max_pool", "image"))
+    assert apply(lower_layers, model) == model
+
+
+def test_a_convolution_whose_filters_leave_gaps_adds_nothing():
+    found = Images()
+    model = found.general(block(found, "image", "one", 5))
+    after = run_passes(model, RAISE)
+    assert ops(after).count("plus") == 1
+    check_same(model, after)
+
+
+def test_images_that_are_multiplied_by_one_value_for_each_channel_are_copied_back():
+    found = Images()
+    image = block(found, "image", "one", 16)
+    mean = found.add("adaptive_avg_pool", [image], "mean", size=(1, 1))
+    model = found.general(found.add("times", [image, mean], "gated"))
+    after = run_passes(model, RAISE)
+    assert ops(after).count("channels_first") == 2
     check_same(model, after)
