@@ -19,12 +19,14 @@ from compiler.cli.choices import build_options, chosen
 from compiler.cli.display import (
     print_build,
     print_model,
+    print_operations,
     print_targets,
     print_verified,
     printable,
     progress_display,
 )
 from compiler.errors import PolicycError
+from compiler.frontends import operations
 from compiler.frontends.sb3.vecnormalize import STATISTICS_UNKNOWN
 from compiler.ir import Model
 from compiler.pipeline import build, load_model, stage_names, stages
@@ -138,12 +140,27 @@ def build_command(source: Path, out: Path, name: str | None, as_json: bool, **ch
 @click.option(
     "--after", metavar="PASS", help="Show the model after this pass, the last if not given; `read`: before any."
 )
+@click.option(
+    "--ops",
+    is_flag=True,
+    help="List all operations of SOURCE, a program of PyTorch or ONNX, and which can't be compiled; then the exit "
+    "status is 3.",
+)
 @build_options
 @common
-def inspect_command(source: Path, after: str | None, as_json: bool, **choices: Any) -> None:
+def inspect_command(source: Path, after: str | None, ops: bool, as_json: bool, **choices: Any) -> None:
     """
     Show the model of SOURCE, a checkpoint or a model file.
     """
+    if ops:
+        if after is not None:
+            raise click.UsageError("--ops shows what is in the file: without --after")
+        found = operations(source, chosen(choices))
+        if as_json:
+            print_json({"path": str(source), **found.to_json()})
+        else:
+            print_operations(found)
+        click.get_current_context().exit(0 if found.supported else REFUSED)
     options = chosen(choices)
     names = stage_names(options)
     if after is not None and after not in names:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from compiler.compare_source import SourceComparison
 from compiler.errors import quote
+from compiler.frontends.operations import Inventory
 from compiler.ir import Model
 from compiler.pipeline import Build, Step
 from compiler.report import Dropped, Layer, Report, layers_of, totals
@@ -107,6 +108,33 @@ def print_model(model: Model) -> None:
     )
     for line in (*_normalised_lines(model), *_assumed_lines(model.origin.assumptions)):
         out.print(line, soft_wrap=True)
+
+
+def print_operations(found: Inventory) -> None:
+    """
+    A row for each operation of a source: how often it is there, whether it is compiled, and where it is first.
+    """
+    out = console()
+    table = Table(box=None, pad_edge=False)
+    for title in ("operation", "count", "compiled", "first at"):
+        table.add_column(title, justify="right" if title == "count" else "left", no_wrap=True)
+    for one in found.operations:
+        place = printable(one.place.replace(f" ({one.name})", ""))
+        table.add_row(*map(Text, (plain(one.name), f"{one.count:,}", "yes" if one.supported else "no", place)))
+    out.print(table)
+    out.print()
+    refused = [one for one in found.operations if not one.supported]
+    for one in refused:
+        instead = f"; the nearest that is compiled: {one.nearest}" if one.nearest else ""
+        for reason in one.refusals:
+            out.print(f"{plain(one.name)}: {printable(reason)}{instead}", soft_wrap=True)
+    for text in found.findings:
+        out.print(printable(text), soft_wrap=True)
+    total = sum(one.count for one in found.operations)
+    said = "all can be compiled" if found.supported else f"{len(refused)} kinds of operations are refused"
+    if not found.supported and not refused:
+        said = "all operations can be compiled, but not the file as a whole"
+    out.print(f"{total:,} operations of {len(found.operations)} kinds: {said}", soft_wrap=True)
 
 
 def print_verified(path: Path, found: PackageVerification) -> None:

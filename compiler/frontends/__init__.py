@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import TypeAlias
 
 from compiler.errors import CheckpointError, UnsupportedError
-from compiler.frontends.onnx_file import is_onnx, read_onnx, read_onnx_with_source
+from compiler.frontends.onnx_file import is_onnx, list_onnx, read_onnx, read_onnx_with_source
+from compiler.frontends.operations import Inventory
 from compiler.frontends.sb3.policy_file import read_policy_file
 from compiler.frontends.sb3.policy_zip import read_zip
 from compiler.frontends.source import Ask
-from compiler.frontends.torch_export import read_program, read_program_with_source, read_state, read_state_with_source
-from compiler.frontends.torch_script import read_torch_script, read_torch_script_with_source
+from compiler.frontends.torch_export import (
+    list_program,
+    list_state,
+    read_program,
+    read_program_with_source,
+    read_state,
+    read_state_with_source,
+)
+from compiler.frontends.torch_script import list_torch_script, read_torch_script, read_torch_script_with_source
 from compiler.ir import Model
 from compiler.options import BuildOptions
 from compiler.readers.archive import Archive, is_archive
@@ -29,6 +37,13 @@ WITH_SOURCE = {
     read_torch_script: read_torch_script_with_source,
 }
 """Of readers whose library can be asked, those that return what asks it as well."""
+LISTING: dict[Reader, Callable[[memoryview, Path, BuildOptions], Inventory]] = {
+    read_onnx: list_onnx,
+    read_program: list_program,
+    read_state: list_state,
+    read_torch_script: list_torch_script,
+}
+"""Of readers of programs, those that list operations."""
 PROGRAM = re.compile(r"[^/]+/models/[^/]+\.json|serialized_exported_program\.json")
 """The member of a .pt2 file that describes its program."""
 
@@ -37,6 +52,10 @@ PICKLE = b"\x80"
 EXPECTED = (
     "expected the .zip that Stable-Baselines3's model.save() writes, the policy.pth in it, the file that "
     "model.policy.save() writes, the .pt2 that torch.export.save() writes, a TorchScript archive, or an ONNX file"
+)
+POLICY = (
+    "holds a policy of Stable-Baselines3, which is layers, not operations of PyTorch: policyc inspect without --ops "
+    "shows them"
 )
 STATE = (
     "holds tensors only: name what makes their module with --module package.module:factory --trust, or export the "
@@ -73,6 +92,24 @@ def read_with_source(path: Path, options: BuildOptions, *, asked: bool = True) -
         return reader(data, path, options), None
     found = WITH_SOURCE[reader](data, path, options)
     return found.model, found.ask
+
+
+def operations(path: Path, options: BuildOptions) -> Inventory:
+    """
+    All operations of a program of PyTorch or ONNX, those that can't be compiled among them.
+
+    Raises:
+        CheckpointError: the file can't be read, is nothing that is known, or is damaged.
+        UnsupportedError: it holds a policy, which has layers and no operations, or can't be looked into.
+        BuildError: an option contradicts it.
+    """
+    data = read_file(path)
+    reader = _reader(data, path, options)
+    if reader is None:
+        raise CheckpointError(str(path), EXPECTED)
+    if reader not in LISTING:
+        raise UnsupportedError(str(path), POLICY)
+    return LISTING[reader](data, path, options)
 
 
 def _reader(data: memoryview, path: Path, options: BuildOptions) -> Reader | None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from compiler.errors import UnsupportedError
 from compiler.frontends.onnx_file.detection import is_onnx
+from compiler.frontends.operations import Inventory
 from compiler.frontends.source import Read
 from compiler.ir import Model
 from compiler.options import BuildOptions
 
-__all__ = ["NEEDED", "is_onnx", "read_onnx", "read_onnx_with_source"]
+__all__ = ["NEEDED", "is_onnx", "list_onnx", "read_onnx", "read_onnx_with_source"]
 
 NEEDED = "is an ONNX file, which needs the package onnx, which is not installed: pip install onnx"
 
@@ -32,10 +33,24 @@ def read_onnx_with_source(data: memoryview, path: Path, options: BuildOptions) -
     """
     The same, and the answers of onnxruntime (or, where that is not installed, of onnx itself) to compare with.
     """
+    _need_onnx(path)
+    from compiler.frontends.onnx_file.files import read
+
+    return Read(*read(data, path, options))
+
+
+def list_onnx(data: memoryview, path: Path, options: BuildOptions) -> Inventory:
+    """
+    The operations of an ONNX file.
+    """
+    _need_onnx(path)
+    from compiler.frontends.onnx_file.files import operations
+
+    return operations(data, path, options)
+
+
+def _need_onnx(path: Path) -> None:
     try:
         import onnx  # noqa: F401
     except ImportError:
         raise UnsupportedError(str(path), NEEDED) from None
-    from compiler.frontends.onnx_file.files import read
-
-    return Read(*read(data, path, options))

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from onnx import ModelProto
 
+from compiler.frontends.onnx_file.listing import inventory
 from compiler.frontends.onnx_file.loading import load, opset
 from compiler.frontends.onnx_file.program import translate
 from compiler.frontends.onnx_file.running import asking
+from compiler.frontends.operations import Inventory
 from compiler.frontends.source import Ask
 from compiler.ir import Model, Origin
 from compiler.options import BuildOptions
@@ -31,6 +33,13 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
     origin = Origin(path.name, hashlib.sha256(data).hexdigest(), FORMAT, _versions(proto))
     model = translate(proto, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
     return model, asking(bytes(data), proto, str(path))
+
+
+def operations(data: memoryview, path: Path, options: BuildOptions) -> Inventory:
+    """
+    The operations of an ONNX file.
+    """
+    return inventory(load(data, str(path)), str(path), FORMAT)
 
 
 def _versions(proto: ModelProto) -> tuple[tuple[str, str], ...]:

@@ -2,8 +2,7 @@
 An ONNX graph to a model: node by node, by the table of translations.
 """
 
-import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,14 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 from compiler.errors import CheckpointError, PolicycError, UnsupportedError, quote
 from compiler.frontends.computed import Computed
+from compiler.frontends.nearest import nearest
 from compiler.frontends.onnx_file.batch import read_inputs
 from compiler.frontends.onnx_file.biases import added_biases
 from compiler.frontends.onnx_file.graph import Graph, Place, Value
 from compiler.frontends.onnx_file.independence import Batch
 from compiler.frontends.onnx_file.loading import array_of, attributes_of, opset
 from compiler.frontends.onnx_file.translations import TRANSLATIONS
-from compiler.ir import Model, Origin, Output
+from compiler.ir import DType, Model, Origin, Output
 
 MOST_MISSING = 50
 WEIGHED = frozenset(
@@ -45,6 +45,23 @@ def translate(model: ModelProto, name: str, origin: Origin, *, allow_nonfinite: 
         UnsupportedError: it has inputs, ops or sizes that can't be compiled; all ops that are missing at once.
     """
     return _Translation(model, origin, allow_nonfinite).model(name)
+
+
+def tried(
+    model: ModelProto, where: str, sizes: Mapping[str, tuple[DType, tuple[int, ...]]]
+) -> Iterator[tuple[str, str]]:
+    """
+    The nodes that can't be translated, all of them, by their first result, each with the reason.
+
+    Args:
+        model: as `loading.load` gives it.
+        where: the file, for messages.
+        sizes: the kinds and sizes of results for one sample, where they are known: for what is behind such a node.
+
+    Raises:
+        UnsupportedError: in the end, or at once: its inputs or outputs can't be compiled.
+    """
+    yield from _Translation(model, Origin(where, "", ""), True).tried(sizes)
 
 
 class _Translation:
@@ -89,6 +106,31 @@ class _Translation:
             batched=self.inputs.batched,
         )
 
+    def tried(self, sizes: Mapping[str, tuple[DType, tuple[int, ...]]]) -> Iterator[tuple[str, str]]:
+        """
+        Translates all nodes, also behind those that are refused: these, each with the reason.
+        """
+        self._declare()
+        unknown: set[str] = set()
+        for node in self.nodes:
+            if unknown.intersection(node.input):
+                unknown.update(node.output)
+                continue
+            try:
+                self.graph.place = place_of(node, self.read)
+                if node.op_type not in TRANSLATIONS:
+                    self.graph.refuse("is not compiled")
+                self._translate(node)
+            except UnsupportedError as error:
+                yield node.output[0], "; ".join(error.findings)
+                for name in filter(None, node.output):
+                    if name in sizes:
+                        self.values[name] = self.graph.input(f"{name}:unknown", *sizes[name])
+                    else:
+                        unknown.add(name)
+        if not unknown:
+            self._outputs()
+
     def _declare(self) -> None:
         """
         Inputs of the model, and what the file holds.
@@ -128,7 +170,7 @@ class _Translation:
         The results of one node become known.
         """
         where = self.origin.file
-        self.graph.place = _place(node, self.read)
+        self.graph.place = place_of(node, self.read)
         absent = [name for name in node.input if name not in self.values]
         if absent:
             raise CheckpointError(where, f"{self.graph.place} reads {quote(absent[0])}, which nothing gives")
@@ -168,7 +210,7 @@ class _Translation:
             given = [self.values[name] for name in node.input]
             mixed = batch.mixing(node, given)
             if mixed is not None and any(isinstance(value, Computed) for value in given):
-                self.graph.place = _place(node, self.read)
+                self.graph.place = place_of(node, self.read)
                 self.graph.refuse(f"{mixed}; with fixed sizes, without a dynamic batch, it can be compiled")
 
     def _outputs(self) -> tuple[Output, ...]:
@@ -219,7 +261,10 @@ def _needed(graph: GraphProto) -> list[NodeProto]:
     return found[::-1]
 
 
-def _place(node: NodeProto, read: set[str]) -> Place:
+def place_of(node: NodeProto, read: set[str]) -> Place:
+    """
+    A node, as messages name it.
+    """
     return Place(node.op_type, node.name, tuple(node.output), tuple(name in read for name in node.output))
 
 
@@ -230,7 +275,14 @@ def _missing(op: str, nodes: Iterable[NodeProto]) -> str:
     first, *more = nodes
     others = f", and {len(more)} more of it" if more else ""
     if op in RANDOM:
-        return f"{_place(first, set())} draws at random, which is not compiled{others}"
-    near = difflib.get_close_matches(op, TRANSLATIONS, n=1, cutoff=0.5)
-    nearest = f"; the nearest that is: {near[0]}" if near else ""
-    return f"{_place(first, set())} is not compiled{others}{nearest}"
+        return f"{place_of(first, set())} draws at random, which is not compiled{others}"
+    found = nearest_to(op)
+    instead = f"; the nearest that is: {found}" if found else ""
+    return f"{place_of(first, set())} is not compiled{others}{instead}"
+
+
+def nearest_to(op: str) -> str | None:
+    """
+    The op that is translated and whose name is most like another.
+    """
+    return nearest(op.lower(), {known.lower(): known for known in TRANSLATIONS})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.errors import UnsupportedError
+from compiler.frontends.operations import Inventory
 from compiler.frontends.source import Read
 from compiler.ir import Model
 from compiler.options import BuildOptions
@@ -100,6 +101,26 @@ def read_state_with_source(data: memoryview, path: Path, options: BuildOptions) 
     from compiler.frontends.torch_export import states
 
     return Read(*states.read(data, path, options))
+
+
+def list_program(data: memoryview, path: Path, options: BuildOptions) -> Inventory:
+    """
+    The operations of a .pt2 file.
+    """
+    need_torch(str(path))
+    from compiler.frontends.torch_export import files
+
+    return files.operations(data, path, options)
+
+
+def list_state(data: memoryview, path: Path, options: BuildOptions) -> Inventory:
+    """
+    The operations of the module that `options.module` makes.
+    """
+    need_torch(str(path))
+    from compiler.frontends.torch_export import states
+
+    return states.operations(data, path, options)
 
 
 def need_torch(where: str) -> None:

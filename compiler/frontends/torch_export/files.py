@@ -11,7 +11,9 @@ import torch
 from torch.export import ExportedProgram
 
 from compiler.errors import CheckpointError, PolicycError, UnsupportedError, quote
+from compiler.frontends.operations import Inventory
 from compiler.frontends.source import Ask
+from compiler.frontends.torch_export.listing import inventory
 from compiler.frontends.torch_export.program import translate
 from compiler.frontends.torch_export.quiet import quietly
 from compiler.frontends.torch_export.running import asking
@@ -49,6 +51,14 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
     except Exception as error:  # a program that torch loads, and then can't work with
         found = f"{type(error).__name__}: {quote(str(error), 300)}"
         raise CheckpointError(where, f"contradicts itself: torch {torch.__version__} can't use it: {found}") from error
+
+
+def operations(data: memoryview, path: Path, options: BuildOptions) -> Inventory:
+    """
+    The operations of a .pt2 file.
+    """
+    program, _ = load(data, path, trust=options.trust)
+    return inventory(program, str(path), FORMAT)
 
 
 def load(data: memoryview, path: Path, *, trust: bool) -> tuple[ExportedProgram, str]:

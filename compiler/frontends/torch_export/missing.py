@@ -2,7 +2,6 @@
 Ops that are not translated: all of a program at once, each with its place and what is nearest to it.
 """
 
-import difflib
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,14 +9,14 @@ from typing import Any
 import torch
 
 from compiler.errors import UnsupportedError
+from compiler.frontends.nearest import nearest
 from compiler.frontends.torch_export.sources import place
 from compiler.frontends.torch_export.translate_elementwise import TRAINING
 from compiler.frontends.torch_export.translations import TRANSLATIONS
 
-RANDOM = ("rand", "bernoulli", "multinomial", "normal", "native_dropout")
+RANDOM = ("rand", "bernoulli", "multinomial", "normal", "native_dropout", "exponential", "poisson")
 """In the names of ops that draw numbers."""
 MOST_MISSING = 50
-CLOSE = 0.6
 
 
 def check_ops(nodes: Sequence[torch.fx.Node], given: Iterable[torch.fx.Node], where: str) -> None:
@@ -32,9 +31,9 @@ def check_ops(nodes: Sequence[torch.fx.Node], given: Iterable[torch.fx.Node], wh
     computed = set(given)
     missing: dict[str, list[torch.fx.Node]] = {}
     for node in nodes:
-        if node.op != "call_function" or not _gives_tensors(node.meta.get("val")):
+        if node.op != "call_function" or not gives_tensors(node.meta.get("val")):
             continue
-        random = _is_random(node)
+        random = is_random(node)
         if not random and computed.isdisjoint(node.all_input_nodes):
             continue
         computed.add(node)
@@ -45,12 +44,12 @@ def check_ops(nodes: Sequence[torch.fx.Node], given: Iterable[torch.fx.Node], wh
         raise UnsupportedError(where, *findings)
 
 
-def _gives_tensors(recorded: Any) -> bool:
+def gives_tensors(recorded: Any) -> bool:
     """
     Whether a node gives tensors, not sizes.
     """
     if isinstance(recorded, list | tuple):
-        return any(map(_gives_tensors, recorded))
+        return any(map(gives_tensors, recorded))
     return isinstance(recorded, torch.Tensor)
 
 
@@ -60,15 +59,27 @@ def _missing(op: str, nodes: Iterable[torch.fx.Node]) -> str:
     """
     first, *more = nodes
     others = f", and {len(more)} more of it" if more else ""
-    if _is_random(first):
+    if is_random(first):
         return f"{place(first)}{others} {TRAINING}"
-    names = {_plain(str(known)): str(known) for known in TRANSLATIONS}
-    near = difflib.get_close_matches(_plain(op), names, n=1, cutoff=CLOSE)
-    nearest = f"; the nearest that is: {names[near[0]]}" if near else ""
-    return f"{place(first)} is not compiled{others}{nearest}"
+    found = nearest_to(first)
+    instead = f"; the nearest that is: {found}" if found else ""
+    return f"{place(first)} is not compiled{others}{instead}"
 
 
-def _is_random(node: torch.fx.Node) -> bool:
+def nearest_to(node: torch.fx.Node) -> str | None:
+    """
+    The op that is translated and whose name is most like that of a node's.
+    """
+    if not str(node.target).startswith("aten."):
+        return None
+    names = {_plain(str(known)): str(known) for known in reversed(TRANSLATIONS)}
+    return nearest(_plain(str(node.target)).strip("_"), names)
+
+
+def is_random(node: torch.fx.Node) -> bool:
+    """
+    Whether a node draws numbers.
+    """
     return any(word in str(node.target) for word in RANDOM)
 
 

@@ -15,20 +15,20 @@ from compiler.errors import UnsupportedError, quote
 from compiler.frontends.computed import Computed
 from compiler.frontends.lengths import Places as Sources
 from compiler.frontends.lengths import all_lengths
-from compiler.frontends.operations import Collector, Inventory, without
 from compiler.frontends.torch_export.batch import Batch, batch_of, bounds_of
 from compiler.frontends.torch_export.graph import Graph, Value, kind_of
 from compiler.frontends.torch_export.independence import mixing
-from compiler.frontends.torch_export.missing import check_ops, gives_tensors, is_random, nearest_to
+from compiler.frontends.torch_export.missing import check_ops
 from compiler.frontends.torch_export.places import Places
 from compiler.frontends.torch_export.quiet import quietly
 from compiler.frontends.torch_export.sources import place
-from compiler.frontends.torch_export.translate_elementwise import TRAINING
 from compiler.frontends.torch_export.translations import TRANSLATIONS
 from compiler.ir import DType, Model, Origin, Output, State
 
 MOST_ELEMENTS = 1 << 27
 """Of what is computed at build time, before memory is taken for it."""
+TRIED = 8
+"""The length of sequences, where that is dynamic, with which operations are tried."""
 STATISTICS = "if it is a statistic of training, call module.eval() before the export"
 
 
@@ -83,33 +83,19 @@ def translate_fixed(
     return _Translation(program, batch, origin, allow_nonfinite).placed(name)
 
 
-def inventory(program: ExportedProgram, where: str, form: str) -> Inventory:
+def tried(program: ExportedProgram, where: str) -> Iterator[tuple[torch.fx.Node, str]]:
     """
-    All operations of a program, and why those can't be compiled that can't.
+    The nodes of a decomposed program that can't be translated, all of them, each with the reason.
+
+    Raises:
+        UnsupportedError: in the end, or at once: its inputs, outputs or effects can't be compiled.
     """
-    program = decomposed(program)
-    found = Collector(form)
-    refused: dict[torch.fx.Node, str] = {}
-    try:
-        batch = batch_of(program, where)
-        _check_effects(program, batch, where)
-        translation = _Translation(program, batch, Origin(where, "", form), True)
-        for node, reason in translation.tried():
-            refused[node] = reason
-    except UnsupportedError as error:  # of inputs, outputs or effects
-        found.findings += error.findings
-    for node in program.graph.nodes:
-        if node.op != "call_function" or node.target is operator.getitem or not gives_tensors(node.meta.get("val")):
-            continue
-        missing = node.target not in TRANSLATIONS and node in refused
-        if is_random(node):
-            found.add(str(node.target), place(node), TRAINING)
-        elif missing:
-            found.add(str(node.target), place(node), "is not compiled", nearest_to(node))
-        else:
-            (reason,) = without(place(node), [refused.get(node, "")])
-            found.add(str(node.target), place(node), reason)
-    return found.inventory()
+    batch = batch_of(program, where)
+    _check_effects(program, batch, where)
+    if batch.sequence is not None:
+        bounds = program.range_constraints[batch.sequence]
+        batch = batch.of(int(min(max(TRIED, bounds.lower), bounds.upper)))
+    yield from _Translation(program, batch, Origin(where, "", ""), True).tried()
 
 
 def _check_effects(program: ExportedProgram, batch: Batch, where: str) -> None:
@@ -201,8 +187,10 @@ class _Translation:
             try:
                 self.values[node] = self._value(node)
             except Exception as error:  # an op without a translation, or arguments that none knows
-                known = isinstance(error, UnsupportedError)
-                yield node, "; ".join(error.findings) if known else f"{type(error).__name__}: {quote(str(error), 300)}"
+                if isinstance(error, UnsupportedError):
+                    yield node, "; ".join(error.findings)
+                else:
+                    yield node, f"{type(error).__name__}: {quote(str(error), 300)}"
                 self.values[node] = self._unknown(node.meta.get("val"), node.name)
         self._outputs()
 

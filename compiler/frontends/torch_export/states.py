@@ -15,9 +15,11 @@ from typing import Any
 import torch
 
 from compiler.errors import BuildError, CheckpointError, quote
+from compiler.frontends.operations import Inventory
 from compiler.frontends.source import Ask
 from compiler.frontends.torch_export import modules
 from compiler.frontends.torch_export.dynamic import Dynamic
+from compiler.frontends.torch_export.listing import inventory
 from compiler.ir import Model
 from compiler.ops import Array
 from compiler.options import BuildOptions
@@ -53,6 +55,15 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
     )
     digest = hashlib.sha256(data).hexdigest()
     return replace(model, origin=replace(model.origin, file=path.name, sha256=digest, format=FORMAT)), ask
+
+
+def operations(data: memoryview, path: Path, options: BuildOptions) -> Inventory:
+    """
+    The operations of the module; the state dict itself holds none.
+    """
+    module, examples, *_ = made(options)
+    program = modules.exported(module, examples, where=str(path))
+    return inventory(program, str(path), FORMAT)
 
 
 def made(options: BuildOptions) -> tuple[torch.nn.Module, Sequence[Any], Dynamic]:

@@ -7,6 +7,7 @@ torch is imported when one of these is read, never before.
 from pathlib import Path
 
 from compiler.errors import UnsupportedError
+from compiler.frontends.operations import Inventory
 from compiler.frontends.source import Read
 from compiler.frontends.torch_export import need_torch
 from compiler.ir import Model
@@ -37,10 +38,24 @@ def read_torch_script_with_source(data: memoryview, path: Path, options: BuildOp
     """
     The same, and torch's answers to compare with.
     """
+    _check(path, options)
+    from compiler.frontends.torch_script import archive
+
+    return Read(*archive.read(data, path, options))
+
+
+def list_torch_script(data: memoryview, path: Path, options: BuildOptions) -> Inventory:
+    """
+    The operations of a TorchScript archive, with the sizes of its example inputs.
+    """
+    _check(path, options)
+    from compiler.frontends.torch_script import archive
+
+    return archive.operations(data, path, options)
+
+
+def _check(path: Path, options: BuildOptions) -> None:
     findings = [*([] if options.trust else [UNTRUSTED]), *([] if options.example_shapes else [SHAPELESS])]
     if findings:
         raise UnsupportedError(str(path), *findings)
     need_torch(str(path))
-    from compiler.frontends.torch_script import archive
-
-    return Read(*archive.read(data, path, options))

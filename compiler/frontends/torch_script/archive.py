@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.export import ExportedProgram
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from compiler.errors import BuildError, CheckpointError, UnsupportedError, quote
+from compiler.frontends.operations import Inventory
 from compiler.frontends.source import Ask
+from compiler.frontends.torch_export.listing import inventory
 from compiler.frontends.torch_export.program import translate
 from compiler.frontends.torch_export.quiet import quietly
 from compiler.ir import Model, Origin, Output, State, Tensor
@@ -39,7 +42,26 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
         CheckpointError: the file is damaged.
         UnsupportedError: it can't be compiled.
     """
-    where = str(path)
+    program, step, initial = _recorded(data, str(path), options)
+    origin = Origin(path.name, hashlib.sha256(data).hexdigest(), FORMAT, (("torch", str(torch.__version__)),))
+    model = translate(program, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
+    return _with_states(model, initial), _asking(step)
+
+
+def operations(data: memoryview, path: Path, options: BuildOptions) -> Inventory:
+    """
+    The operations that are recorded of an archive.
+    """
+    program, _, _ = _recorded(data, str(path), options)
+    return inventory(program, str(path), FORMAT)
+
+
+def _recorded(
+    data: memoryview, where: str, options: BuildOptions
+) -> tuple[ExportedProgram, Step, dict[str, torch.Tensor]]:
+    """
+    What the archive computes, as a program and as a function, and the buffers that are states, as they are before.
+    """
     examples = _examples(str(options.example_shapes))
     module = _loaded(data, where)
     initial = _overwritten(module, examples, where)
@@ -50,12 +72,10 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
         try:
             recorded = make_fx(functionalize(step))(*arguments)
             program = torch.export.export(recorded, tuple(value.clone() for value in arguments))
+            return program, step, initial
         except Exception as error:  # whatever the module's own code raises
             text = f"torch can't record what it computes: {type(error).__name__}: {quote(str(error), 300)}"
             raise UnsupportedError(where, text) from error
-    origin = Origin(path.name, hashlib.sha256(data).hexdigest(), FORMAT, (("torch", str(torch.__version__)),))
-    model = translate(program, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
-    return _with_states(model, initial), _asking(step)
 
 
 def _examples(shapes: str) -> list[torch.Tensor]:
