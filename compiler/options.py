@@ -40,6 +40,9 @@ class BuildOptions:
     lanes: int = 16
     """For `numba`: float32 values per SIMD register that kernels are written for: 16 (AVX-512; split in two elsewhere),
     8, 4, 1. All other targets take the registers of their processor."""
+    threads: int | None = None
+    """How many threads a Python package computes a large batch with, unless given as many as there are processors; its
+    answers are the same with any number."""
     verify_observations: int = 1000
     """How many random observations the build compares, besides the special ones."""
     with_value: bool = False
@@ -103,6 +106,8 @@ class BuildOptions:
                 raise BuildError("options", f"{name} must be one of {', '.join(SPACE_KINDS)}, found {value!a}")
         if self.longest is not None and self.longest < 2:
             raise BuildError("options", f"longest must be at least 2, found {self.longest}")
+        if self.threads is not None and self.threads < 1:
+            raise BuildError("options", f"threads must be at least 1, found {self.threads}")
         if self.verify_observations < 1:
             raise BuildError("options", f"verify_observations must be at least 1, found {self.verify_observations}")
 

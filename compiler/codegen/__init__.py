@@ -72,7 +72,8 @@ def render(model: Model, encoded: EncodedModel, options: BuildOptions, name: str
     if model.policy is None:
         return _render_general(model, encoded, options, name)
     view = _view(model, encoded, options, name, options.lanes)
-    files = [*PACKAGE, *([EXTRAS] if view.extra_results else []), *([SAMPLING] if view.sampling else [])]
+    package = [file for file in PACKAGE if file != THREADS or options.threads != 1]
+    files = [*package, *([EXTRAS] if view.extra_results else []), *([SAMPLING] if view.sampling else [])]
     return {file: _file(file, view, _settings(view)) for file in files}
 
 
@@ -80,6 +81,8 @@ GENERAL = ("__init__.py", "predictor.py", "kernels.py", "entries.py", "simd.py",
 """The files of a package whose model is no policy."""
 ALIKE = ("simd.py", "lowering.py", "jit.py")
 """Those of them that all packages have."""
+THREADS = "threads.py"
+"""The file of packages whose batches are worth several threads."""
 
 
 _GENERAL_SETTINGS: Mapping[str, Any] = {"native": False, "extension": False}
@@ -90,7 +93,8 @@ def _render_general(model: Model, encoded: EncodedModel, options: BuildOptions, 
     The sources of a predictor that is no policy's.
     """
     view = _general_view(model, encoded, options, name, options.lanes)
-    return {file: _file(file, view, _GENERAL_SETTINGS) for file in GENERAL}
+    files = [*GENERAL, *([THREADS] if view.threads_from else [])]
+    return {file: _file(file, view, _GENERAL_SETTINGS) for file in files}
 
 
 def _general_view(model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int) -> GeneralView:
@@ -232,7 +236,9 @@ def render_general_face(view: GeneralView, *, extension: bool = False) -> dict[s
         File name to text.
     """
     settings = {"native": True, "extension": extension}
-    return {file: _render(file, view, settings) for file in (*GENERAL_FACE, *([STUB] if extension else []))}
+    threaded = [THREADS] if extension and view.threads_from else []
+    files = [*GENERAL_FACE, *threaded, *([STUB] if extension else [])]
+    return {file: _render(file, view, settings) for file in files}
 
 
 def render_c(template: str, view: NativeView | GeneralNativeView, **more: Any) -> str:

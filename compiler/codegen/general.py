@@ -31,6 +31,8 @@ LONG = 100_000
 """Multiply-adds from which on other threads may run meanwhile, which costs 30 ns."""
 WORTH_CALLING = 2_000_000
 """Multiply-adds from which on a microsecond before the call no longer matters."""
+PART_WORK = 5_000_000
+"""Multiply-adds that are worth waking a thread for, which takes some 40 microseconds."""
 GIVEN = {DType.FLOAT32: "float32", DType.INT64: "int64", DType.BOOL: "bool"}
 """What callers give and get, by the dtype in the model."""
 
@@ -169,6 +171,8 @@ class GeneralView:
     steps: list[str]
     work: int
     """Multiply-adds of one observation."""
+    threads: int | None = None
+    """Threads for large batches, if that was chosen."""
     length: bool = False
     """Whether sizes follow the length of sequences, which is known at run time."""
     named: frozenset[str] = frozenset()
@@ -244,6 +248,21 @@ class GeneralView:
         All kernels are compiled once more for it; where they take long, it would save nothing.
         """
         return not self.length and self.work < WORTH_CALLING and all(array.dtype == "float32" for array in self.taken)
+
+    @property
+    def least_part(self) -> int:
+        """
+        Observations that are worth a thread.
+        """
+        return max(1, -(-PART_WORK // max(self.work, 1)))
+
+    @property
+    def threads_from(self) -> int:
+        """
+        Observations from which on a batch is computed by several threads; 0 where it never is.
+        """
+        divided = self.batched and not self.length and self.work and self.threads != 1
+        return 2 * self.least_part if divided else 0
 
     @property
     def on_stack(self) -> bool:
@@ -377,6 +396,7 @@ def general_view(
         model_sha256=digest,
         steps=list(_calls(model, encoded, plan, functions)),
         work=sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes),
+        threads=options.threads,
         length=length_of(model) is not None,
     )
 

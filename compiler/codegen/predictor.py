@@ -74,6 +74,8 @@ class PredictorView(GivenView):
     weights: int
     least_block: int
     threads_from: int
+    threads: int | None
+    """Threads for large batches, if that was chosen."""
     chunk: int
     steps: Steps
     values: list[ValueView]
@@ -296,6 +298,7 @@ def predictor_view(
         weights=encoded.blob_size // 4,
         least_block=min(lanes, max(2, lanes * 5 // 8)),
         threads_from=max(2 * chunk, PARALLEL_WORK // max(work, 1)),
+        threads=options.threads,
         chunk=chunk,
         steps=steps_of(model, encoded, plan, functions, inputs),
         values=[value_view(model, plan, node) for node in model.nodes if node.op not in ARRANGING],

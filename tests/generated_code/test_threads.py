@@ -1,0 +1,184 @@
+"""
+Large batches on several threads: the same answers with any number of them.
+"""
+
+import importlib
+import multiprocessing
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import pytest
+
+import compiler
+from compiler.errors import BuildError
+from compiler.ir import BATCH, DType, Model, Origin, Output
+from compiler.loading import imported
+from compiler.ops.builder import GraphBuilder
+from compiler.options import BuildOptions
+from tests.models import observations, policy, predictor, sources, write
+
+WIDTH = 600
+ROWS = 60
+"""Enough for several parts: an observation takes 360,600 multiply-adds."""
+
+
+def network() -> Model:
+    """
+    A layer that is wide enough for threads, and one result of each row that tells observations apart.
+    """
+    rng, graph = np.random.default_rng(7), GraphBuilder()
+    source = graph.input("x", DType.FLOAT32, (BATCH, WIDTH))
+    weights = [
+        graph.constant("weight", rng.normal(size=(WIDTH, WIDTH)).astype(np.float32)),
+        graph.constant("bias", rng.normal(size=WIDTH).astype(np.float32)),
+    ]
+    hidden = graph.add("tanh", [graph.add("linear", [source, *weights], "layer")], "tanh")
+    last = graph.add("linear", [hidden, graph.constant("last", np.ones((1, WIDTH), np.float32)), bias(graph)], "sum")
+    outputs = (Output("hidden", hidden), Output("total", last))
+    return Model("network", tuple(graph.nodes), graph.tensors, ("x",), outputs, Origin("network.pt2", "0" * 64, "test"))
+
+
+def bias(graph: GraphBuilder) -> str:
+    return graph.constant("zero", np.zeros(1, np.float32))
+
+
+@pytest.fixture(scope="module", params=[2, 3, None])
+def threaded(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("threads") / f"network_{request.param}"
+    with predictor(folder, network(), BuildOptions(threads=request.param)) as module:
+        yield module
+
+
+def given(rows: int = ROWS) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(rows, WIDTH)).astype(np.float32)
+
+
+def alone(module, x):
+    """
+    All results, asked one by one.
+    """
+    found = [module.predict(row) for row in x]
+    return np.stack([each.hidden for each in found]), np.stack([each.total for each in found])
+
+
+def test_batches_are_the_same_as_single_observations(threaded):
+    module = importlib.import_module(f"{threaded.__name__}.predictor")
+    assert module.THREADS_FROM == 2 * 14
+    hidden, total = alone(threaded, given())
+    for rows in (27, 28, 29, 41, 42, 43, ROWS):
+        found = threaded.predict(given()[:rows])
+        assert np.array_equal(found.hidden, hidden[:rows])
+        assert np.array_equal(found.total, total[:rows])
+
+
+def test_as_many_threads_as_were_chosen(threaded, monkeypatch):
+    threads = importlib.import_module(f"{threaded.__name__}.threads")
+    seen = []
+
+    def watched(rows, *arguments):
+        seen.append((threading.get_ident(), rows))
+        return original(rows, *arguments)
+
+    original = threads.predict_part
+    monkeypatch.setattr(threads, "predict_part", watched)
+    threaded.predict(given())
+    wanted = min(threads.THREADS, ROWS // 14)
+    assert len(seen) == wanted
+    assert sum(rows for _, rows in seen) == ROWS
+    assert max(rows for _, rows in seen) - min(rows for _, rows in seen) <= 1
+    assert (threading.get_ident(), ROWS // wanted) in seen
+
+
+def test_nan_in_any_part_is_refused(threaded):
+    for row in (0, ROWS // 2, ROWS - 1):
+        x = given()
+        x[row, 3] = np.nan
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            threaded.predict(x)
+
+
+def test_callers_on_several_threads(threaded):
+    expected = threaded.predict(given())
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: threaded.predict(given()), range(12)):
+            assert np.array_equal(found.hidden, expected.hidden)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_has_threads_of_its_own(threaded):
+    expected = threaded.predict(given()).total
+
+    def child(pipe):
+        pipe.send(threaded.predict(given()).total)
+
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=child, args=(theirs,))
+    process.start()
+    assert ours.poll(60)
+    assert np.array_equal(ours.recv(), expected)
+    process.join(10)
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("model", [policy(), network()], ids=["policy", "network"])
+def test_one_thread_has_no_code_for_several(model, tmp_path):
+    files = sources(model, BuildOptions(threads=1))
+    assert "threads.py" not in files
+    assert not any(
+        word in str(text)
+        for text in (files["predictor.py"], files["entries.py"])
+        for word in ("THREADS", "threaded", "prange")
+    )
+    with predictor(tmp_path / "one", model, BuildOptions(threads=1)) as module:
+        if model.policy is None:
+            assert np.array_equal(module.predict(given()).hidden, alone(module, given())[0])
+        else:
+            x = observations(model, 3000)
+            assert np.array_equal(module.predict(x)[0], [module.act(row) for row in x])
+
+
+def test_policies_use_as_many_threads_as_were_chosen(tmp_path, monkeypatch):
+    model = policy(hidden=(64, 64))
+    with imported(write(tmp_path / "two", model, BuildOptions(threads=2))) as agent:
+        x = observations(model, 20_000)
+        module = importlib.import_module(f"{agent.__name__}.predictor")
+        assert len(x) >= module.THREADS_FROM
+        before = numba.get_num_threads()
+        chosen = []
+        monkeypatch.setattr(numba, "set_num_threads", chosen.append)
+        found = agent.predict(x)[0]
+        assert chosen == ([min(2, numba.config.NUMBA_NUM_THREADS), before] if before > 1 else [])
+        assert np.array_equal(found[:100], [agent.act(row) for row in x[:100]])
+
+
+def test_small_models_have_no_code_for_threads(tmp_path):
+    graph = GraphBuilder()
+    source = graph.input("x", DType.FLOAT32, (BATCH, 4))
+    output = Output("y", graph.add("tanh", [source], "tanh"))
+    origin = Origin("small.pt2", "0" * 64, "test")
+    model = Model("small", tuple(graph.nodes), graph.tensors, ("x",), (output,), origin)
+    assert "threads.py" not in sources(model, BuildOptions())
+
+
+def test_the_number_is_looked_at():
+    with pytest.raises(BuildError, match="threads must be at least 1, found 0"):
+        compiler.BuildOptions(threads=0)
+
+
+@pytest.mark.slow
+def test_extensions_do_the_same(tmp_path):
+    build = compiler.build(network(), out=tmp_path, target="native", cpu="native", threads=2)
+    assert (build.path / "threads.py").exists()
+    module = build.load()
+    hidden, total = alone(module, given())
+    found = module.predict(given())
+    assert np.array_equal(found.hidden, hidden)
+    assert np.array_equal(found.total, total)
+    x = given()
+    x[-1, 0] = np.inf
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        module.predict(x)
