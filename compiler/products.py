@@ -117,8 +117,8 @@ def render(
     """
     if triple is None:
         return codegen.render(model, encoded, options, name)
-    if model.policy is None and options.target != "native":
-        found = f"the target {options.target} takes policies; this model is none: --target numba or native"
+    if model.policy is None and options.target == "wasm":
+        found = f"the target {options.target} takes policies; this model is none: --target numba, native, c or exe"
         raise BuildError("options", found)
     return sources_of(model, encoded, options, triple, name)
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+from compiler.codegen.c_source import paragraph, wrapped
 from compiler.codegen.general import LONG, GeneralArray, GeneralView
-from compiler.codegen.naming import kernel_names
-from compiler.codegen.native import C_TYPES, SLACK, KernelView
+from compiler.codegen.naming import comment, kernel_names
+from compiler.codegen.native import C_TYPES, MOST_SAMPLED, READERS, SLACK, KernelView
+from compiler.codegen.native_texts import StatusView
 
 STACK = 1 << 16
 """Bytes that a call takes from the stack at most; more is kept by the module."""
@@ -47,6 +49,42 @@ class CArray:
         Of a value.
         """
         return C_TYPES[self.array.dtype]
+
+    @property
+    def dtype(self) -> str:
+        """
+        As NumPy calls it.
+        """
+        return self.array.dtype
+
+    @property
+    def total(self) -> int:
+        """
+        The same as `count`, as all arrays call it.
+        """
+        return self.array.count
+
+    @property
+    def label(self) -> str:
+        """
+        What the model calls it, for a comment.
+        """
+        return comment(ast.literal_eval(self.array.label))
+
+    @property
+    def reader(self) -> str:
+        """
+        How a value is made of the next text.
+        """
+        return "(uint8_t)strtol(*text++, NULL, 10)" if self.array.dtype == "bool" else READERS[self.array.dtype]
+
+    @property
+    def printed(self) -> str:
+        """
+        How a value is printed: the format without the percent sign's letter, and the cast.
+        """
+        formats = {"float32": '"%.9g%c", (double)', "int64": '"%" PRId64 "%c", ', "bool": '"%d%c", '}
+        return formats[self.array.dtype]
 
     @property
     def kind(self) -> str:
@@ -116,6 +154,20 @@ class GeneralNativeView:
         What it is, for a comment.
         """
         return "A model"
+
+    @property
+    def printing(self) -> str:
+        """
+        What the example prints.
+        """
+        return "outputs for inputs"
+
+    @property
+    def computing(self) -> tuple[str, ...]:
+        """
+        The functions that compute, of which each call begins with one.
+        """
+        return ("predict",)
 
     @property
     def macro(self) -> str:
@@ -231,6 +283,129 @@ class GeneralNativeView:
         What the functions of the kernels of a level are called.
         """
         return [f"{self.name}__{name}{level.suffix}" for name in self.exports]
+
+    @property
+    def signatures(self) -> dict[str, list[str]]:
+        """
+        The parameters of the functions that compute, by their names.
+        """
+        given = [f"const {array.type} *{array.name}" for array in self.inputs]
+        results = [f"{array.type} *{array.name}" for array in self.outputs]
+        return {
+            "predict": [f"{self.name}_state *state", *given, *results],
+            "predict_batch": ["float *room", "size_t count", *given, *results],
+        }
+
+    @property
+    def statuses(self) -> list[StatusView]:
+        """
+        What a call may say.
+        """
+        never = "Never given by this model"
+        finite = "A value of an input is NaN or infinite" + (", or one of the state." if self.recurrent else ".")
+        where = "A whole number in an input is below -2^24 or above 2^24: kernels can't tell it from the next."
+        inexact = "a whole number in an input is below -2^24 or above 2^24"
+        return [
+            StatusView("OK", 0, "ok", "The outputs are there."),
+            StatusView(
+                "NOT_FINITE",
+                -2,
+                "inputs must be finite numbers, but one holds NaN or infinity",
+                finite if self.predictor.checks else f"{never}, which computes with NaN and infinity, as PyTorch does.",
+            ),
+            StatusView(
+                "OUT_OF_RANGE",
+                -4,
+                inexact,
+                where if self.predictor.whole else f"{never}, which takes no whole numbers.",
+            ),
+        ]
+
+    @property
+    def documented(self) -> list[str]:
+        """
+        What each parameter is, in lines of a comment.
+        """
+        limits = {"int64": ", from -2^24 to 2^24"}
+        texts = [f"{array.name}: {self._text(array)}{limits.get(array.dtype, '')}." for array in self.inputs]
+        texts += [f"{array.name}: takes {self._text(array)}." for array in self.outputs]
+        return [line for text in texts for line in paragraph(text, " * ", "    ").splitlines()]
+
+    @staticmethod
+    def _text(array: CArray) -> str:
+        label = f"`{array.label}`, " if array.label != array.name else ""
+        order = ", the last one running fastest" if len(array.shape) > 1 else ""
+        return f"{label}{array.array.text}{order}{', 0 for false' if array.dtype == 'bool' else ''}"
+
+    @property
+    def example(self) -> list[str]:
+        """
+        The lines of a program that asks it.
+        """
+        call = wrapped(f"{self.name}_status status = {self.name}_predict(", self.asked, ");", width=113)
+        return [
+            f"static {self.name}_state state;",
+            *(f"static {self.sized(array)};" for array in [*self.inputs, *self.outputs]),
+            f"{self.name}_reset(&state);",
+            *call.splitlines(),
+            f"if (status != {self.macro}_OK)",
+            f"    puts({self.name}_status_text(status));",
+        ]
+
+    @property
+    def asked(self) -> list[str]:
+        """
+        What the example calls `predict` with.
+        """
+        return ["&state", *(array.name for array in [*self.inputs, *self.outputs])]
+
+    def sized(self, array: CArray) -> str:
+        """
+        The declaration of an array with the values of one observation.
+        """
+        return f"{array.type} {array.name}[{self.macro}_{array.name.upper()}_SIZE]"
+
+    @property
+    def values(self) -> int:
+        """
+        How many values all inputs together have.
+        """
+        return sum(array.count for array in self.inputs)
+
+    @property
+    def sample(self) -> str:
+        """
+        The first values of an observation, as a user of the example writes them.
+        """
+        values = ["0.5" if array.dtype == "float32" else "1" for array in self.inputs for _ in range(array.count)]
+        return " ".join([*values[:MOST_SAMPLED], *(["..."] if len(values) > MOST_SAMPLED else [])])
+
+    @property
+    def initial(self) -> list[tuple[CArray, int]]:
+        """
+        The states, with the first byte among the weights of what each begins with.
+        """
+        return [(self.arrays[state.before.name], state.initial) for state in self.predictor.memory]
+
+    @property
+    def one_arguments(self) -> list[str]:
+        """
+        What the kernel for one observation is called with.
+        """
+        states = [f"state->{array.name}" for array in self.states]
+        return self._arguments(states, "state->room")
+
+    @property
+    def batch_arguments(self) -> list[str]:
+        """
+        The same for a batch, after the number of observations.
+        """
+        return self._arguments([], "room")
+
+    def _arguments(self, states: list[str], room: str) -> list[str]:
+        given = [array.name for array in self.inputs] + states
+        results = [array.name for array in self.outputs] + states
+        return [*given, f"{self.name}__weights", *results, f"{self.name}__aligned({room})"]
 
     @property
     def converted(self) -> list[str]:

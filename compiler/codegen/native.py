@@ -101,6 +101,20 @@ class NativeView:
         return "A policy"
 
     @property
+    def printing(self) -> str:
+        """
+        What the example prints.
+        """
+        return "actions for observations"
+
+    @property
+    def computing(self) -> tuple[str, ...]:
+        """
+        The functions that compute, of which each call begins with one.
+        """
+        return ("predict", "predict_scores")
+
+    @property
     def predictor(self) -> PredictorView:
         """
         The predictor, for what all levels have in common.

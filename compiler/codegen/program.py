@@ -6,6 +6,7 @@ import ast
 import math
 import textwrap
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from compiler.codegen.inputs import ArrayView, PartView
 from compiler.codegen.naming import c_literal
@@ -88,6 +89,8 @@ class ProgramView:
     """Of the observation, in order."""
     given: list[FieldView] = field(default_factory=list)
     """All that a request may hold: the parts, action masks, the state."""
+    general: ClassVar[bool] = False
+    """Whether the model is no policy."""
 
     @property
     def written(self) -> list[FieldView]:
@@ -174,7 +177,7 @@ class ProgramView:
         """
         What messages say of the keys of a Dict observation, as literals of C that go on on the next line.
         """
-        text = "the keys " + ", ".join(_shown(ast.literal_eval(part.key)) for part in self.predictor.parts)
+        text = "the keys " + ", ".join(shown(ast.literal_eval(part.key)) for part in self.predictor.parts)
         return [c_literal(text[at : at + WIDTH]) for at in range(0, min(len(text), MOST_KEYS), WIDTH)]
 
     @property
@@ -184,7 +187,7 @@ class ProgramView:
         """
         lines = []
         for part in self.predictor.parts:
-            label = f"{_shown(ast.literal_eval(part.key))}: " if part.key else ""
+            label = f"{shown(ast.literal_eval(part.key))}: " if part.key else ""
             text = f"{label}{_described(part)}"
             lines += textwrap.wrap(text, WIDTH - 20, subsequent_indent="  ")
         return [c_literal(line) for line in lines]
@@ -214,7 +217,7 @@ def _part(number: int, part: PartView) -> FieldView:
         name=part.array.name,
         dtype=part.array.dtype,
         shape=ast.literal_eval(part.shape),
-        place=c_literal(f"observation[{_shown(key)}]" if part.key else "observation"),
+        place=c_literal(f"observation[{shown(key)}]" if part.key else "observation"),
         key=c_literal(key) if part.key else "",
         key_length=len(key.encode("utf-8", "surrogatepass")),
         limits=part.sizes,
@@ -227,7 +230,7 @@ def _described(part: PartView) -> str:
     return text.replace(", or (height, width, channels)", ", channels first")
 
 
-def _shown(key: str) -> str:
+def shown(key: str) -> str:
     """
     A key as a message shows it: one line of printable ASCII.
     """

@@ -63,6 +63,37 @@ def bridged(command: Sequence[str], sources: Sources) -> Iterator[ModuleType]:
             bridge.close()
 
 
+def closed(process: "subprocess.Popen[bytes]") -> None:
+    """
+    Ends a program, by the end of its input.
+    """
+    try:
+        process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def exchanged(process: "subprocess.Popen[bytes]", lines: list[bytes]) -> list[Any]:
+    """
+    What a program answers to several lines, of which all answers together fit into a pipe.
+
+    Raises:
+        RuntimeError: it ended instead.
+    """
+    given, taken = process.stdin, process.stdout
+    assert given is not None
+    assert taken is not None
+    try:
+        given.write(b"".join(lines))
+        given.flush()
+    except BrokenPipeError:
+        pass  # what it wrote before it ended is read below
+    answers = [taken.readline() for _ in lines]
+    if not answers[-1].endswith(b"\n"):
+        raise RuntimeError(f"the program ended with status {process.wait(PATIENCE)} instead of answering")
+    return [json.loads(answer) for answer in answers]
+
+
 class Bridge:
     """
     The functions of a `_native` module, by way of a program.
@@ -109,10 +140,7 @@ class Bridge:
         """
         Ends the program, by the end of its input.
         """
-        try:
-            self._process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        closed(self._process)
 
     def _ask(self, rows: int, arrays: list[Any], *, scored: bool) -> tuple[list[Any], int]:
         """
@@ -122,7 +150,7 @@ class Bridge:
         answers: list[Any] = []
         several = max(1, UNREAD // self._longest(scored))
         for first in range(0, rows, several):
-            answers += self._exchange(lines[first : first + several])
+            answers += exchanged(self._process, lines[first : first + several])
         statuses = [answer.get("status", 0) for answer in answers]
         if WRONG_SIZE in statuses:
             raise RuntimeError(f"the program refused a request: {answers[statuses.index(WRONG_SIZE)]['error']}")
@@ -150,20 +178,6 @@ class Bridge:
         if not self._view.dict:
             return values[0]
         return {ast.literal_eval(part.key): value for part, value in zip(self._view.parts, values, strict=True)}
-
-    def _exchange(self, lines: list[bytes]) -> list[Any]:
-        given, taken = self._process.stdin, self._process.stdout
-        assert given is not None
-        assert taken is not None
-        try:
-            given.write(b"".join(lines))
-            given.flush()
-        except BrokenPipeError:
-            pass  # what it wrote before it ended is read below
-        answers = [taken.readline() for _ in lines]
-        if not answers[-1].endswith(b"\n"):
-            raise RuntimeError(f"the program ended with status {self._process.wait(PATIENCE)} instead of answering")
-        return [json.loads(answer) for answer in answers]
 
     def _give(self, answers: list[Any], actions: Any, scores: Any, states: list[Any]) -> None:
         """

@@ -2,15 +2,31 @@
 What stands in for an extension takes: flat arrays of exactly the right type and size, as the extension itself.
 """
 
-from typing import Any
-
-from compiler.codegen.inputs import ArrayView
+from typing import Any, Protocol
 
 FORMATS = {"float32": "f", "float64": "d", "int64": "ql", "uint8": "B", "bool": "?"}
 """How the buffer protocol names the dtypes."""
 
 
-def buffer_of(value: Any, array: ArrayView, rows: int = 1) -> memoryview | None:
+class Flat(Protocol):
+    """
+    What is known of an array: its dtype, and how many values it has for one observation.
+    """
+
+    @property
+    def dtype(self) -> str:
+        """
+        As NumPy calls it.
+        """
+
+    @property
+    def total(self) -> int:
+        """
+        The values of one observation.
+        """
+
+
+def buffer_of(value: Any, array: Flat, rows: int = 1) -> memoryview | None:
     """
     The values that an array has for so many observations.
 

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from compiler.errors import BuildError
-from compiler.targets import Sources, compiled, exe, helpers, memory, toolchain, write
-from compiler.targets.bridge import bridged, emulator_for
+from compiler.targets import Sources, compiled, exe, general_library, helpers, memory, toolchain, write
+from compiler.targets.bridge import emulator_for
 from compiler.targets.machines import Triple
 from compiler.targets.shared import loaded
 
@@ -32,7 +32,7 @@ INTERFACE = (
     "model_sha256",
     "policyc_version",
 )
-"""What the names of the public functions end in; those without batches lack one."""
+"""What the names of the public functions end in; those without batches lack one, and those without scores."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def asked(folder: Path, work: Path, sources: Sources) -> Iterator[tuple[ModuleTy
     if emulator:
         program = replace(called(sources), triple=exe.self_contained(sources.triple))
         target = exe.linked(work, program, [str(folder / linkable(sources))])
-        with bridged([*emulator, str(work / target)], sources) as module:
+        with exe.asking([*emulator, str(work / target)], sources) as module:
             yield module, Path(emulator[0]).name
         return
     objects = [str(folder / linkable(sources))]
@@ -135,7 +135,10 @@ def asked(folder: Path, work: Path, sources: Sources) -> Iterator[tuple[ModuleTy
     if not path.is_file():
         toolchain.link(place, library.shared, objects, sources.triple, "-shared")
         path = place / library.shared
-    yield loaded(path, sources.policy, sources.weights), means
+    if sources.general:
+        yield general_library.loaded(path, sources.general, sources.weights), means
+    else:
+        yield loaded(path, sources.policy, sources.weights), means
 
 
 def linkable(sources: Sources) -> str:
@@ -176,7 +179,7 @@ def facts(work: Path, sources: Sources) -> dict[str, Any]:
     """
     names = [f"{sources.name}.o", *(f"{sources.name}_kernels{level.suffix}.o" for level in sources.triple.levels)]
     objects = [f"{PARTS}/{name}" if sources.options.single_file else name for name in names]
-    needs = memory.needs(work, sources.name, objects, sources.triple)
+    needs = memory.needs(work, sources.name, objects, sources.triple, sources.view.computing)
     return {} if needs is None else {"memory": needs.to_json()}
 
 
@@ -203,7 +206,11 @@ def definitions(work: Path, library: Library, sources: Sources) -> list[str]:
     """
     if library.system != "windows":
         return []
-    functions = [name for name in INTERFACE if sources.view.batches or name != "predict_batch"]
+    left_out = {
+        *(() if sources.view.batches else ("predict_batch",)),
+        *({"predict_scores"} - {*sources.view.computing}),
+    }
+    functions = [name for name in INTERFACE if name not in left_out]
     lines = [f"LIBRARY {library.shared}", "EXPORTS", *(f"    {library.name}_{name}" for name in functions)]
     (work / f"{library.name}.def").write_text("\n".join(lines) + "\n", "utf-8")
     return [f"{library.name}.def"]

@@ -3,14 +3,15 @@ A static executable that answers JSON lines: nothing of the machine is needed, t
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from compiler.codegen.general_program import general_program_view
 from compiler.codegen.program import program_view
 from compiler.errors import BuildError
-from compiler.targets import Sources, compiled, toolchain, write
+from compiler.targets import Sources, compiled, general_bridge, toolchain, write
 from compiler.targets.bridge import bridged, emulator_for
 from compiler.targets.machines import NATIVE, Triple, find, for_cpu
 
@@ -47,7 +48,7 @@ def linked(work: Path, sources: Sources, around: Sequence[str]) -> str:
     """
     Links the program around object files, or a library, that have the interface; returns its name.
     """
-    program = program_view(sources.policy.predictor)
+    program = general_program_view(sources.general) if sources.general else program_view(sources.policy.predictor)
     objects, name = list(around), sources.name
     write(work, "header.h", f"{name}.h", sources)
     for header in ("internal.h", "json.h", "program.h"):
@@ -95,8 +96,17 @@ def asked(folder: Path, work: Path, sources: Sources) -> Iterator[tuple[ModuleTy
     elif emulator:
         means = Path(emulator[0]).name
     path.chmod(0o755)
-    with bridged([*emulator, str(path)], sources) as module:
+    with asking([*emulator, str(path)], sources) as module:
         yield module, means
+
+
+def asking(command: Sequence[str], sources: Sources) -> AbstractContextManager[ModuleType]:
+    """
+    What a command starts, the program of these sources, as the module `_native` of a package.
+    """
+    if sources.general:
+        return general_bridge.bridged(command, sources.general, sources.weights)
+    return bridged(command, sources)
 
 
 def for_this_machine(sources: Sources) -> Sources:

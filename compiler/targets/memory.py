@@ -57,15 +57,22 @@ class Needs:
         return f"{flash}, RAM {self.ram:,} bytes (state {self.state:,}, data {self.data:,}, stack {stack})"
 
 
-def needs(folder: Path, name: str, objects: Sequence[str], triple: Triple) -> Needs | None:
+COMPUTING = ("predict", "predict_scores")
+"""What the names of a policy's functions end in that compute."""
+
+
+def needs(
+    folder: Path, name: str, objects: Sequence[str], triple: Triple, computing: Sequence[str] = COMPUTING
+) -> Needs | None:
     """
-    Links a program of nothing but a policy, and measures it.
+    Links a program of nothing but a predictor, and measures it.
 
     Args:
         folder: where the object files and the header lie.
         name: the predictor's name.
         objects: the object files of the kernels and of the interface.
         triple: what they are for.
+        computing: what the names of the functions end in that compute.
 
     Returns:
         The figures; None for what is not a microcontroller.
@@ -77,19 +84,19 @@ def needs(folder: Path, name: str, objects: Sequence[str], triple: Triple) -> Ne
     (folder / f"{_PROGRAM}.c").write_text(f'#include "{name}.h"\n{name}_state {state};\n', "utf-8")
     parts = [*objects, toolchain.compile_c(folder, f"{_PROGRAM}.c", triple)]
     parts += [helpers.compiled(folder, called, triple)] if called else []
-    kept = [state, *(f"{name}_{function}" for function in ("reset", "predict", "predict_scores", "status_text"))]
+    kept = [state, *(f"{name}_{function}" for function in ("reset", *computing, "status_text"))]
     roots = [word for root in kept for word in ("-u", root)]
     toolchain.run(folder, "ld.lld", "--gc-sections", "-e", f"{name}_predict", *roots, *parts, "-o", f"{_PROGRAM}.elf")
-    return read(elf.read((folder / f"{_PROGRAM}.elf").read_bytes()), name, called)
+    return read(elf.read((folder / f"{_PROGRAM}.elf").read_bytes()), name, called, computing)
 
 
-def read(program: elf.File, name: str, called: Sequence[str] = ()) -> Needs:
+def read(program: elf.File, name: str, called: Sequence[str] = (), computing: Sequence[str] = COMPUTING) -> Needs:
     """
-    Measures a linked program that has a policy, and a caller's `NAME__state`, and nothing else.
+    Measures a linked program that has a predictor, and a caller's `NAME__state`, and nothing else.
     """
     loaded = [section for section in program.sections if section.flags & elf.ALLOCATED]
     weights, state = program.symbol(f"{name}__weights").size, program.symbol(f"{name}__state").size
-    depths = [thumb.deepest(program, f"{name}_{function}") for function in ("predict", "predict_scores")]
+    depths = [thumb.deepest(program, f"{name}_{function}") for function in computing]
     known = [depth for depth in depths if depth is not None]
     return Needs(
         code=sum(section.size for section in loaded if not section.flags & elf.WRITABLE) - weights,

@@ -1,0 +1,117 @@
+"""
+A shared library in C whose model is no policy, loaded into this process, as what the face of a predictor calls.
+"""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.codegen.general_native import CArray, GeneralNativeView
+from compiler.targets.buffers import buffer_of
+
+WRONG_SIZE = -1
+"""The status of values that are not as many as they must be, or of another dtype."""
+TYPES: Mapping[str, Any] = {"float32": ctypes.c_float, "int64": ctypes.c_int64, "bool": ctypes.c_uint8}
+
+
+def loaded(path: Path, view: GeneralNativeView, weights: bytes | memoryview) -> ModuleType:
+    """
+    The module `_native` of a package whose kernels are in a library; see `codegen.render_general_face`.
+
+    Args:
+        path: the library, for this machine.
+        view: its interface.
+        weights: that are in it.
+    """
+    library = Library(path, view)
+    module = ModuleType("_native")
+    own: dict[str, Any] = {"predict_rows": library.predict_rows, "WEIGHTS": memoryview(weights)}
+    vars(module).update(own, MODEL_SHA256=library.text("model_sha256"))
+    return module
+
+
+class Library:
+    """
+    The functions of a library in C, for arrays.
+
+    Args:
+        path: the library.
+        view: its interface.
+    """
+
+    def __init__(self, path: Path, view: GeneralNativeView) -> None:
+        self.view, self._library = view, ctypes.CDLL(str(path))
+        members = [(array.name, TYPES[array.dtype] * array.count) for array in view.states]
+        struct = type("State", (ctypes.Structure,), {"_fields_": [*members, ("room", ctypes.c_float * view.workspace)]})
+        self._state: Any = struct()
+        self._room = np.zeros(view.room, np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        """
+        Begins anew.
+        """
+        self._function("reset")(ctypes.byref(self._state))
+
+    def state(self, array: CArray) -> NDArray[Any]:
+        """
+        What the step before has left: the memory itself.
+        """
+        dtype = "uint8" if array.dtype == "bool" else array.dtype
+        return np.frombuffer(getattr(self._state, array.name), dtype)
+
+    def text(self, name: str) -> str:
+        """
+        What a function without parameters says.
+        """
+        function = self._function(name)
+        function.restype = ctypes.c_char_p
+        said: bytes = function()
+        return said.decode("ascii")
+
+    def predict(self, given: Sequence[NDArray[Any]], results: Sequence[NDArray[Any]]) -> int:
+        """
+        The outputs for one observation, with the state that the calls before left; a status.
+        """
+        arrays = map(_address, [*given, *results])
+        return int(self._function("predict")(ctypes.byref(self._state), *arrays))
+
+    def predict_batch(self, count: int, given: Sequence[NDArray[Any]], results: Sequence[NDArray[Any]]) -> int:
+        """
+        The outputs for `count` observations; a status.
+        """
+        arrays = map(_address, [*given, *results])
+        return int(self._function("predict_batch")(_address(self._room), ctypes.c_size_t(count), *arrays))
+
+    def predict_rows(self, rows: int, *arguments: Any) -> int:
+        """
+        Fills outputs and next states for all observations; a status.
+        """
+        wanted = [*self.view.taken, *self.view.left]
+        buffers = [buffer_of(value, array, rows) for value, array in zip(arguments, wanted, strict=True)]
+        if any(buffer is None for buffer in buffers):
+            return WRONG_SIZE
+        arrays = [np.asarray(buffer) for buffer in buffers]
+        inputs, outputs, states = len(self.view.inputs), len(self.view.outputs), len(self.view.states)
+        given, before = arrays[:inputs], arrays[inputs : inputs + states]
+        results, after = arrays[inputs + states :][:outputs], arrays[inputs + states + outputs :]
+        if self.view.batches and rows != 1:
+            return self.predict_batch(rows, given, results)
+        for array, values in zip(self.view.states, before, strict=True):
+            self.state(array)[:] = values
+        status = self.predict(given, results)
+        for array, values in zip(self.view.states, after, strict=True):
+            values[:] = self.state(array)
+        return status
+
+    def _function(self, name: str) -> Any:
+        return self._library[f"{self.view.name}_{name}"]
+
+
+def _address(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
