@@ -18,6 +18,7 @@ from compiler.errors import BuildError
 from compiler.ir import Model
 from compiler.loading import imported
 from compiler.modelfile import EncodedModel
+from compiler.ops.lengths import length_of
 from compiler.options import BuildOptions
 from compiler.package import MODEL_FILE, write_files
 from compiler.targets import Sources, machines
@@ -117,6 +118,9 @@ def render(
     """
     if triple is None:
         return codegen.render(model, encoded, options, name)
+    if length_of(model) is not None:
+        found = f"the target {options.target} takes sizes that are fixed; {length_of(model)} is not: --target numba"
+        raise BuildError("options", found)
     if model.policy is None and options.target == "wasm":
         found = f"the target {options.target} takes policies; this model is none: --target numba, native, c or exe"
         raise BuildError("options", found)

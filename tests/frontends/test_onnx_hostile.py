@@ -216,7 +216,10 @@ def test_nodes_that_no_output_needs_do_not_matter():
 @pytest.mark.parametrize(
     ("inputs", "text"),
     [
-        ([("x", FLOAT, ["batch", "length"])], "dimension 1 is dynamic"),
+        ([("x", FLOAT, ["batch", "length"])], "'length' has no largest length"),
+        ([("x", FLOAT, ["batch", "length", "width"])], "one length may be dynamic"),
+        ([("x", FLOAT, ["batch", "batch"])], "one length may be dynamic"),
+        ([("x", FLOAT, ["batch", "length + 1"])], "one length may be dynamic"),
         ([("x", FLOAT, ["batch", 4]), ("z", FLOAT, [4])], "no dynamic first dimension"),
         ([("x", TensorProto.DOUBLE, ["batch", 4])], "is float64"),
         ([("x", TensorProto.STRING, ["batch", 4])], "type number 8"),

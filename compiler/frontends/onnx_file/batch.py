@@ -2,9 +2,11 @@
 The inputs of an ONNX graph as one sample has them, and whether there is a batch.
 
 Where the first dimension of all inputs is dynamic, it is the batch: the graph computes as many samples as it is given,
-which never meet. The model is that of one sample: the batch counts as 1.
+which never meet. The model is that of one sample: the batch counts as 1. One other name may stand for dimensions: the
+length of sequences. The graph is then read several times, as if they had one length or another.
 """
 
+import re
 from dataclasses import dataclass
 
 from onnx import GraphProto, TensorProto, ValueInfoProto
@@ -12,6 +14,11 @@ from onnx import GraphProto, TensorProto, ValueInfoProto
 from compiler.errors import UnsupportedError, quote
 from compiler.frontends.onnx_file.loading import inputs_of, kind_of_type
 from compiler.ir import DType
+
+USUAL = 16
+"""What a length counts as where nobody says."""
+PLAIN = re.compile(r"\w[\w. -]*|")
+"""Names of dimensions, as against expressions of several; empty where a dimension has none."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +45,39 @@ class Inputs:
     each: tuple[Input, ...]
 
 
-def read_inputs(graph: GraphProto, where: str) -> Inputs:
+def sequence_of(graph: GraphProto, where: str) -> str | None:
+    """
+    The name of the dimensions that are the length of sequences; None where there are none.
+
+    Raises:
+        UnsupportedError: there are several, or their name is also that of the batch, or of what is computed of others.
+    """
+    first, found = set(), {}
+    for value in inputs_of(graph):
+        for axis, size in enumerate(value.type.tensor_type.shape.dim):
+            if size.HasField("dim_value"):
+                continue
+            if axis:
+                found[size.dim_param] = f"dimension {axis} of input {quote(value.name)} ({quote(size.dim_param)})"
+            elif size.dim_param:
+                first.add(size.dim_param)
+    if len(found) > 1 or any(not PLAIN.fullmatch(name) or name in first for name in found):
+        text = "besides the first dimension, the batch, one length may be dynamic, under one name"
+        raise UnsupportedError(where, f"{' and '.join(found.values())}: {text}; export the model with fixed sizes")
+    return next(iter(found), None)
+
+
+def read_inputs(graph: GraphProto, where: str, length: int = USUAL) -> Inputs:
     """
     The inputs that a caller gives.
 
+    Args:
+        graph: of the file.
+        where: the file, for messages.
+        length: what a dynamic dimension besides the first counts as.
+
     Raises:
-        UnsupportedError: a dimension besides the first is dynamic, some inputs have a batch and some none, or one is no
-            tensor of numbers.
+        UnsupportedError: some inputs have a batch and some none, or one is no tensor of numbers.
     """
     found: list[Input] = []
     dynamic: list[bool] = []
@@ -57,15 +90,15 @@ def read_inputs(graph: GraphProto, where: str) -> Inputs:
             continue
         sizes = value.type.tensor_type.shape.dim
         known = [size.HasField("dim_value") and size.dim_value > 0 for size in sizes]
-        for axis, (size, fixed) in enumerate(zip(sizes, known, strict=True)):
+        for axis, size in enumerate(sizes):
             if size.HasField("dim_value") and (size.dim_value == 0 or (axis and size.dim_value < 0)):
                 findings.append(f"{what}: dimension {axis} is {size.dim_value}")
-            elif axis and not fixed:
-                text = "only the first dimension, the batch, may be: export the model with fixed sizes elsewhere"
-                findings.append(f"{what}: dimension {axis} is dynamic ({quote(size.dim_param)}); {text}")
         kind = kind_of_type(value.type.tensor_type.elem_type)
         assert kind is not None
-        dims = tuple(int(size.dim_value) if fixed else 1 for size, fixed in zip(sizes, known, strict=True))
+        dims = tuple(
+            int(size.dim_value) if fixed else length if axis else 1
+            for axis, (size, fixed) in enumerate(zip(sizes, known, strict=True))
+        )
         found.append(Input(value.name, kind, value.type.tensor_type.elem_type, dims))
         dynamic.append(bool(known) and not known[0])
     if any(dynamic) and not all(dynamic):

@@ -4,21 +4,29 @@ An ONNX file to a model and to what its runtime answers.
 
 import hashlib
 import re
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from onnx import ModelProto
 
+from compiler.check import check
+from compiler.errors import ModelFileError
+from compiler.frontends.lengths import Places, all_lengths, bounded
+from compiler.frontends.onnx_file.batch import sequence_of
 from compiler.frontends.onnx_file.listing import inventory
 from compiler.frontends.onnx_file.loading import load, opset
-from compiler.frontends.onnx_file.program import translate
+from compiler.frontends.onnx_file.program import translate, translate_length
 from compiler.frontends.onnx_file.running import asking
 from compiler.frontends.operations import Inventory
 from compiler.frontends.source import Ask
-from compiler.ir import Model, Origin
+from compiler.ir import Length, Model, Origin
 from compiler.options import BuildOptions
 
 FORMAT = "onnx"
 PLAIN = re.compile(r"[0-9A-Za-z._+ -]{1,40}")
+MOST_LEAST = 34
+"""A file says no smallest length: that at which it can be computed is looked for below this."""
 
 
 def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, Ask]:
@@ -31,8 +39,29 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
     """
     proto = load(data, str(path))
     origin = Origin(path.name, hashlib.sha256(data).hexdigest(), FORMAT, _versions(proto))
-    model = translate(proto, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
+    sequence = sequence_of(proto.graph, path.name)
+    if sequence is None:
+        model = translate(proto, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
+    else:
+        model = _of_all_lengths(proto, path.stem, origin, options, sequence or "length")
     return model, asking(bytes(data), proto, str(path))
+
+
+def _of_all_lengths(proto: ModelProto, name: str, origin: Origin, options: BuildOptions, sequence: str) -> Model:
+    """
+    The model that follows the length of its sequences, from the smallest length at which it can be computed.
+    """
+
+    @cache
+    def at(length: int) -> tuple[Model, Places]:
+        return translate_length(proto, name, origin, allow_nonfinite=options.allow_nonfinite_weights, length=length)
+
+    longest = bounded(sequence, 1, None, options.longest, origin.file)
+    for least in range(1, min(MOST_LEAST, longest.most)):
+        model = all_lengths(at, Length(longest.name, least, longest.most))
+        with suppress(ModelFileError):
+            return check(model, origin.file)
+    return check(model, origin.file)
 
 
 def operations(data: memoryview, path: Path, options: BuildOptions) -> Inventory:

@@ -81,12 +81,14 @@ class Graph:
         builder: collects the tensors and nodes of the model.
         place: the node of the file.
         version: the opset of the file.
+        origins: the node of the file that each tensor's node comes from, by the tensor.
     """
 
     def __init__(self, where: str, version: int) -> None:
         self.where, self.version = where, version
         self.builder = GraphBuilder()
         self.place: Place | None = None
+        self.origins: dict[str, str] = {}
         self._named: dict[int, tuple[Array, str]] = {}
         self._placed: dict[int, tuple[Array, str]] = {}
         self._numbers: dict[tuple[str, DType, int], Array] = {}
@@ -125,6 +127,7 @@ class Graph:
             if error.where == self.where:
                 raise
             self.refuse("; ".join(f"{error.where}: {finding}" for finding in error.findings))
+        self.origins |= dict.fromkeys(results, str(self.place) if self.place else self.label)
         return [self._computed(self.builder.tensors[name]) for name in results]
 
     def _folded(self, op: str, inputs: Sequence[Value], attributes: Mapping[str, Attribute]) -> list[Value]:

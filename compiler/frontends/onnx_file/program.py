@@ -10,8 +10,9 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 from compiler.errors import CheckpointError, PolicycError, UnsupportedError, quote
 from compiler.frontends.computed import Computed
+from compiler.frontends.lengths import Places
 from compiler.frontends.nearest import nearest
-from compiler.frontends.onnx_file.batch import read_inputs
+from compiler.frontends.onnx_file.batch import USUAL, read_inputs
 from compiler.frontends.onnx_file.biases import added_biases
 from compiler.frontends.onnx_file.graph import Graph, Place, Value
 from compiler.frontends.onnx_file.independence import Batch
@@ -44,7 +45,17 @@ def translate(model: ModelProto, name: str, origin: Origin, *, allow_nonfinite: 
         CheckpointError: a tensor is damaged.
         UnsupportedError: it has inputs, ops or sizes that can't be compiled; all ops that are missing at once.
     """
-    return _Translation(model, origin, allow_nonfinite).model(name)
+    return translate_length(model, name, origin, allow_nonfinite=allow_nonfinite)[0]
+
+
+def translate_length(
+    model: ModelProto, name: str, origin: Origin, *, allow_nonfinite: bool = False, length: int = USUAL
+) -> tuple[Model, Places]:
+    """
+    The same of a graph whose sequences have one length, where that is dynamic; and where its nodes come from.
+    """
+    translation = _Translation(model, origin, allow_nonfinite, length)
+    return translation.model(name), translation.graph.origins
 
 
 def tried(
@@ -61,7 +72,7 @@ def tried(
     Raises:
         UnsupportedError: in the end, or at once: its inputs or outputs can't be compiled.
     """
-    yield from _Translation(model, Origin(where, "", ""), True).tried(sizes)
+    yield from _Translation(model, Origin(where, "", ""), True, USUAL).tried(sizes)
 
 
 class _Translation:
@@ -69,10 +80,10 @@ class _Translation:
     The values of one graph, as they become known.
     """
 
-    def __init__(self, model: ModelProto, origin: Origin, allow_nonfinite: bool) -> None:
+    def __init__(self, model: ModelProto, origin: Origin, allow_nonfinite: bool, length: int) -> None:
         self.proto: GraphProto = model.graph
         self.origin, self.allow_nonfinite = origin, allow_nonfinite
-        self.inputs = read_inputs(model.graph, origin.file)
+        self.inputs = read_inputs(model.graph, origin.file, length)
         self.graph = Graph(origin.file, opset(model))
         self.nodes = _needed(model.graph)
         self.file = model

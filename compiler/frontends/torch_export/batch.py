@@ -17,6 +17,8 @@ from compiler.errors import UnsupportedError, quote
 from compiler.frontends.lengths import bounded
 from compiler.ir import Length
 
+USUAL = 16
+"""What a length counts as where nobody says."""
 UNBOUNDED = 1 << 31
 """A largest size from which on there is none."""
 
@@ -31,7 +33,7 @@ class Batch:
         length: what that counts as.
     """
 
-    def __init__(self, symbols: frozenset[Any], sequence: Any = None, length: int = 0) -> None:
+    def __init__(self, symbols: frozenset[Any], sequence: Any = None, length: int = USUAL) -> None:
         self.symbols, self.sequence, self.length = symbols, sequence, length
 
     def __bool__(self) -> bool:
