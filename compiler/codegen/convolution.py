@@ -4,7 +4,7 @@ The view of the kernel of a convolution.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.codegen.expressions import activated, plus, signature, times
 from compiler.codegen.layer import Common, LayerView
@@ -12,6 +12,12 @@ from compiler.ir import Attribute, Model, Node
 from compiler.ops.convolution import CHANNELS_FIRST, image_sizes
 from compiler.ops.tiles import best_tile, parts
 
+LINE = 16
+"""float32 in a line of the caches."""
+STREAMED = 1 << 18
+"""Weights from which on they come from memory, or from a cache that all cores share, when they are needed next."""
+LEAST_AHEAD = 0.3
+"""Lines for each pass, below which asking for a whole one would ask for much more than is needed soon."""
 UNROLLED = (4, 2, 1)
 """Steps of the innermost loop that one pass takes; the first that fits."""
 
@@ -111,6 +117,8 @@ class ConvolutionView(LayerView):
     window: Window = Window((), 1, 1)
     added: bool = False
     """Whether another image is added to the result."""
+    lines: int = 0
+    """Cache lines of the next block's weights that one pass of the innermost loop asks for."""
 
     @property
     def signature(self) -> str:
@@ -142,6 +150,20 @@ class ConvolutionView(LayerView):
         it writes next and other blocks write after it.
         """
         return f"range({self.blocks - 1}, -1, -1)" if self.filters % self.block else f"range({self.blocks})"
+
+    @property
+    def next_block(self) -> str:
+        """
+        The block that is computed next; after the last one comes what the next layer reads, or something else.
+        """
+        return "block - 1" if self.filters % self.block else "block + 1"
+
+    @property
+    def block_weights(self) -> int:
+        """
+        Weights of a block.
+        """
+        return math.prod(self.sizes[1:])
 
     @property
     def first(self) -> str:
@@ -225,6 +247,17 @@ class ConvolutionView(LayerView):
         return self.window.run // self.unrolled
 
     @property
+    def lines_ahead(self) -> int:
+        """
+        The cache lines that each pass must ask for so that all tiles of a block together ask for those of the next one.
+
+        None for images of so many tiles that even one would be too many.
+        """
+        tiles = sum(len(part.down) * len(part.across) for parts in self.parts for part in parts)
+        wanted = self.unrolled * self.block / LINE / tiles
+        return math.ceil(wanted) if wanted >= LEAST_AHEAD else 0
+
+    @property
     def loops(self) -> list[str]:
         """
         The beginnings of the loops over the window, the innermost last.
@@ -256,6 +289,10 @@ class ConvolutionView(LayerView):
                     yield f"pixel = splat(load_scalar(source, {plus('at', sum_.source + step * self.window.pitch)}))"
                 yield f"{sum_.name} = fma(pixel, w{sum_.vector}, {sum_.name})"
         yield f"tap += {self.unrolled * self.block}"
+        for line in range(self.lines):
+            yield f"prefetch(weight, {plus('ahead', line * LINE)})"
+        if self.lines:
+            yield f"ahead += {self.lines * LINE}"
 
     def result(self, sum_: Sum) -> str:
         """
@@ -269,6 +306,13 @@ def convolution_view(model: Model, node: Node, common: Common) -> ConvolutionVie
     """
     The view of a `convolution` after all passes.
     """
+    view = _view(model, node, common)
+    weight = model.tensors[node.inputs[1]]
+    streamed = model.policy is None and weight.elements >= STREAMED
+    return replace(view, lines=view.lines_ahead) if streamed else view
+
+
+def _view(model: Model, node: Node, common: Common) -> ConvolutionView:
     source, weight = (model.tensors[name] for name in node.inputs[:2])
     height, width, filters = model.tensors[node.outputs[0]].fixed_shape
     layout = str(node.attributes["layout"])
@@ -277,7 +321,7 @@ def convolution_view(model: Model, node: Node, common: Common) -> ConvolutionVie
     pixel = 1 if layout == CHANNELS_FIRST else channels
     blocks, *sizes, block = weight.fixed_shape
     lanes = LayerView(*common).lanes
-    tile = best_tile(height, width, filters, block // lanes, math.prod(sizes), lanes)
+    tile = best_tile(height, width, filters, block // lanes, tuple(sizes), lanes)
     return ConvolutionView(
         *common,
         sizes=(blocks, *sizes, block),

@@ -7,11 +7,17 @@ register of filters and one value for each pixel, and multiplies each with each.
 
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 
 MOST_SUMS = {1: 12, 4: 12, 8: 12, 16: 24}
 """
 Registers of sums, by lanes: AVX-512 has 32 registers, AVX2 and SSE have 16. The rest is for weights and pixels; with
 fewer left, what LLVM makes of a step is now and then half as fast.
+"""
+MOST_PIXELS = 14
+"""
+Pixels in a tile of two registers of filters with AVX-512, where the window has several: all its registers but one. Each
+weight that is loaded, from the cache that all cores share, meets more pixels.
 """
 MOST_VECTORS = 4
 CHAINS = 8
@@ -39,7 +45,7 @@ class Tiling:
 
 
 @cache
-def best_tiling(height: int, width: int, filters: int, steps: int, lanes: int) -> Tiling:
+def best_tiling(height: int, width: int, filters: int, window: tuple[int, ...], lanes: int) -> Tiling:
     """
     The registers of filters and the pixels of a tile that cover a result in the least time.
 
@@ -47,12 +53,12 @@ def best_tiling(height: int, width: int, filters: int, steps: int, lanes: int) -
         height: of the result.
         width: of the result.
         filters: channels of the result.
-        steps: elements of the window.
+        window: its sizes; one of them is the channels.
         lanes: values in a register.
     """
     registers = -(-filters // lanes)
     choices = [
-        best_tile(height, width, filters, vectors, steps, lanes)
+        best_tile(height, width, filters, vectors, window, lanes)
         for vectors in range(1, min(registers, MOST_VECTORS) + 1)
     ]
     return min(
@@ -65,7 +71,7 @@ def best_tiling(height: int, width: int, filters: int, steps: int, lanes: int) -
 
 
 @cache
-def best_tile(height: int, width: int, filters: int, vectors: int, steps: int, lanes: int) -> Tiling:
+def best_tile(height: int, width: int, filters: int, vectors: int, window: tuple[int, ...], lanes: int) -> Tiling:
     """
     The pixels of a tile for given registers of filters; the cost is that of one block of these filters.
 
@@ -73,7 +79,10 @@ def best_tile(height: int, width: int, filters: int, vectors: int, steps: int, l
     stands in the place of pixels after it, which must therefore be written later.
     """
     tallest = 1 if filters % (vectors * lanes) else height
+    steps, several = prod(window), sum(size > 1 for size in window) > 1
     most = max(1, MOST_SUMS[lanes] // vectors)  # filters may be packed for wider registers than these
+    if several and vectors == 2 and lanes == 16:
+        most = MOST_PIXELS
     tilings = [
         Tiling(vectors, rows, columns, _cost(height, width, rows, columns, vectors, steps))
         for rows in range(1, min(tallest, most) + 1)

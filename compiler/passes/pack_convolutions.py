@@ -95,7 +95,7 @@ class _Packing:
         The names of the packed weight and bias, for a result of this shape.
         """
         _, height, width, filters = (int(size) if isinstance(size, int) else 0 for size in shape)
-        tiling = best_tiling(height, width, filters, int(np.prod(weight.shape[1:])), self.lanes)
+        tiling = best_tiling(height, width, filters, weight.shape[1:], self.lanes)
         packed = pack(weight, layout, tiling.vectors * self.lanes)
         padded = np.pad(bias, (0, packed.shape[0] * packed.shape[-1] - filters))
         return self.constants.replace(node.inputs[1:3], [packed, padded], "packed")

@@ -3,11 +3,13 @@ The kernels of general ops on images, against the reference: convolutions, pooli
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from compiler.codegen import convolution
 from compiler.ir import DType
 from tests.generated_code.cases import Case
 from tests.generated_code.nests import Nests, nests, random_inputs
@@ -131,3 +133,17 @@ def test_maxima_of_what_is_not_finite(found):
             special = rng.choice([np.nan, np.inf, -np.inf], arrays[0].shape)
             arrays[0][...] = np.where(rng.random(arrays[0].shape) < 0.2, special, arrays[0])
     check_all(found, inputs, tolerance=3e-6)
+
+
+@pytest.mark.parametrize("way", ["plain", "compiled"])
+def test_weights_that_are_asked_for_before_they_are_needed(way, tmp_path, monkeypatch):
+    monkeypatch.setattr(convolution, "STREAMED", 1)
+    cases = []
+    for blocks in (2, 1):
+        filters = 16 * blocks
+        attributes: dict[str, Any] = {"filters": filters, "layout": "channels_last", "stride": (1, 1)}
+        constants = [normal(blocks, 2, 3, 8, 16), normal(blocks * 16)]
+        cases.append(Case("convolution", [(FLOAT, (3, 4, 8)), *constants], attributes))
+    with nests(cases, 16, tmp_path, f"{way}_asking", plain=way == "plain") as made:
+        assert Path(str(made.module.__file__)).read_text().count("ahead = ") == len(cases)
+        check_all(made, [random_inputs(case, np.random.default_rng(3), 1) for case in cases], tolerance=3e-6)
