@@ -121,9 +121,6 @@ def render(
     if length_of(model) is not None:
         found = f"the target {options.target} takes sizes that are fixed; {length_of(model)} is not: --target numba"
         raise BuildError("options", found)
-    if model.policy is None and options.target == "wasm":
-        found = f"the target {options.target} takes policies; this model is none: --target numba, native, c or exe"
-        raise BuildError("options", found)
     return sources_of(model, encoded, options, triple, name)
 
 

@@ -3,7 +3,7 @@ The view of a WebAssembly module and of the ES module around it.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from compiler.codegen.inputs import ArrayView, PartView
 from compiler.codegen.javascript import NUMBERS, javascript, literal, nested, typescript
@@ -105,6 +105,8 @@ class ModuleView:
 
     c: NativeView
     """With one level, where a file in C is made of it."""
+    face: ClassVar[str] = "policy"
+    """What `load` gives, in words and in the name of the function that makes it."""
 
     @property
     def predictor(self) -> PredictorView:

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 from compiler.codegen import render_c
+from compiler.codegen.general_module import GeneralModuleView
 from compiler.codegen.module import ModuleView
-from compiler.targets import Sources, objects, toolchain
+from compiler.targets import Sources, general_wasm, objects, toolchain
 from compiler.targets.machines import Level
 from compiler.targets.wasm_bridge import Bridge
 
@@ -30,7 +31,7 @@ def make(work: Path, sources: Sources) -> dict[str, bytes]:
         file_of(name, level): _module(work, sources, level, kernel.name)
         for level, kernel in zip(sources.triple.levels, kernels, strict=True)
     }
-    view = ModuleView(sources.policy)
+    view = GeneralModuleView(sources.general) if sources.general else ModuleView(sources.policy)
     texts = {f"{name}{ending}": render_c(f"module{ending}", view.c, m=view) for ending in (".mjs", ".d.mts")}
     return modules | {file: text.encode() for file, text in texts.items()}
 
@@ -48,9 +49,13 @@ def asked(folder: Path, work: Path, sources: Sources) -> Iterator[tuple[ModuleTy
     Raises:
         BuildError: wasmtime is not installed.
     """
-    view = ModuleView(sources.policy)
     file = folder / file_of(sources.name, sources.triple.levels[-1])
-    yield Bridge(file.read_bytes(), view, sources.weights).module(), "wasmtime"
+    data = file.read_bytes()
+    if sources.general:
+        view = GeneralModuleView(sources.general)
+        yield general_wasm.Bridge(data, view, sources.weights).module(), "wasmtime"
+    else:
+        yield Bridge(data, ModuleView(sources.policy), sources.weights).module(), "wasmtime"
 
 
 def variants(sources: Sources) -> list[Sources]:
@@ -58,8 +63,8 @@ def variants(sources: Sources) -> list[Sources]:
     The modules, each of which is asked: with one level.
     """
     return [
-        replace(sources, triple=replace(sources.triple, levels=(level,)), view=view.c)
-        for level, view in zip(sources.triple.levels, views(sources), strict=True)
+        replace(sources, triple=replace(sources.triple, levels=(level,)), view=sources.view.of_level(number))
+        for number, level in enumerate(sources.triple.levels)
     ]
 
 
@@ -70,11 +75,14 @@ def file_of(name: str, level: Level) -> str:
     return f"{name}.wasm" if level.lanes > 1 else f"{name}.scalar.wasm"
 
 
-def views(sources: Sources) -> list[ModuleView]:
+def views(sources: Sources) -> list[ModuleView] | list[GeneralModuleView]:
     """
     What is in each module.
     """
-    return [ModuleView(sources.policy.of_level(number)) for number in range(len(sources.policy.levels))]
+    numbers = range(len(sources.view.levels))
+    if sources.general:
+        return [GeneralModuleView(sources.general.of_level(number)) for number in numbers]
+    return [ModuleView(sources.policy.of_level(number)) for number in numbers]
 
 
 def _module(work: Path, sources: Sources, level: Level, kernels: str) -> bytes:
@@ -86,7 +94,10 @@ def _module(work: Path, sources: Sources, level: Level, kernels: str) -> bytes:
     (work / source).write_text(render_c("wasm.c", view.c, m=view), "utf-8")
     compiled = toolchain.compile_c(work, source, sources.triple)
     target = file_of(sources.name, level)
-    arrays = [array.name for array, _ in view.arrays]
-    exported = ["act", "rows", "model_sha256", *arrays, "actions", "scores", "room"]
+    if isinstance(view, GeneralModuleView):
+        exported = ["run", "reset", "model_sha256", *(array.symbol for array in view.arrays)]
+    else:
+        arrays = [array.name for array, _ in view.arrays]
+        exported = ["act", "rows", "model_sha256", *arrays, "actions", "scores", "room"]
     toolchain.link_wasm(work, target, [compiled, kernels], exported, STACK)
     return (work / target).read_bytes()

@@ -25,6 +25,26 @@ def available() -> bool:
     return importlib.util.find_spec("wasmtime") is not None
 
 
+def instance(data: bytes) -> tuple[Any, Any, memoryview]:
+    """
+    A store with an instance of a module, what that exports, and its memory.
+
+    Raises:
+        BuildError: wasmtime is not installed.
+    """
+    if not available():
+        raise BuildError(
+            "wasmtime",
+            "is not installed; it runs what was made, to compare it with its source: pip install 'policyc[wasm]'",
+        )
+    wasmtime: Any = importlib.import_module("wasmtime")
+    store = wasmtime.Store(wasmtime.Engine())
+    exports = wasmtime.Instance(store, wasmtime.Module(store.engine, data), []).exports(store)
+    memory = exports["memory"]
+    base = ctypes.cast(memory.data_ptr(store), ctypes.c_void_p).value or 0
+    return store, exports, memoryview((ctypes.c_ubyte * memory.data_len(store)).from_address(base)).cast("B")
+
+
 class Bridge:
     """
     An instance of a module, as functions of flat arrays that have exactly the dtypes of the predictor.
@@ -43,17 +63,7 @@ class Bridge:
     def __init__(
         self, data: bytes, view: ModuleView, weights: bytes | memoryview, face: PredictorView | None = None
     ) -> None:
-        if not available():
-            raise BuildError(
-                "wasmtime",
-                "is not installed; it runs what was made, to compare it with its source: pip install 'policyc[wasm]'",
-            )
-        wasmtime: Any = importlib.import_module("wasmtime")
-        self.store = wasmtime.Store(wasmtime.Engine())
-        exports = wasmtime.Instance(self.store, wasmtime.Module(self.store.engine, data), []).exports(self.store)
-        memory = exports["memory"]
-        base = ctypes.cast(memory.data_ptr(self.store), ctypes.c_void_p).value or 0
-        self.memory = memoryview((ctypes.c_ubyte * memory.data_len(self.store)).from_address(base)).cast("B")
+        self.store, exports, self.memory = instance(data)
         self.act, self.rows = exports["act"], exports["rows"]
         predictor = view.predictor
         self.predictor, self.face, self.most, self.weights = predictor, face or predictor, view.rows, weights

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import compiler
-from compiler.errors import BuildError, UnsupportedError
+from compiler.errors import UnsupportedError
 from compiler.ir import BATCH, DType, Model, Origin, Output, State
 from compiler.ops.builder import GraphBuilder
 from compiler.ops.reference import evaluate
@@ -198,12 +198,6 @@ def test_states_are_passed_on_and_kept(tmp_path):
 def test_states_need_one_observation_at_a_time(tmp_path):
     with pytest.raises(UnsupportedError, match="has states and a batch"):
         compiler.build(replace(counter(), batched=True), out=tmp_path)
-
-
-def test_wasm_is_refused_for_now(tmp_path):
-    with pytest.raises(BuildError, match="the target wasm takes policies; this model is none: --target n"):
-        compiler.build(layer(), out=tmp_path, target="wasm")
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_build_is_the_same_every_time(tmp_path):
