@@ -18,6 +18,7 @@ from compiler.errors import UnsupportedError, quote
 from compiler.ir import BATCH, DType, Length, Model, Tensor
 from compiler.modelfile import EncodedModel
 from compiler.ops import OPS
+from compiler.ops.indices import whole_numbers
 from compiler.ops.lengths import follows, length_of
 from compiler.options import BuildOptions
 
@@ -59,6 +60,10 @@ class GeneralArray:
     """The pointer to where it stands in the workspace, or among the weights."""
     sizes: tuple[int, ...] = ()
     """Of one observation, some of which may follow the length."""
+    least: int = 0
+    """Of whole numbers: the least that may be given."""
+    most: int = 0
+    """The greatest."""
 
     @property
     def follows(self) -> bool:
@@ -211,11 +216,18 @@ class GeneralView:
         return sorted({(array.kind, words[array.kind]) for array in self.left})
 
     @property
+    def counted(self) -> list[tuple[int, GeneralArray]]:
+        """
+        The inputs of whole numbers, each with its place among what is taken.
+        """
+        return [(number, array) for number, array in enumerate(self.taken) if array.dtype == "int64"]
+
+    @property
     def whole(self) -> bool:
         """
         Whether an input is of whole numbers.
         """
-        return any(array.dtype == "int64" for array in self.inputs)
+        return bool(self.counted)
 
     @property
     def parameters(self) -> list[str]:
@@ -409,15 +421,22 @@ def _array(
     shape = tensor.fixed_shape
     sizes = tuple(map(running, shape))
     dimensions = f"{len(shape)} dimensions {shape_text(sizes)}" if shape else "a single value"
+    text = f"{tensor.dtype}, {dimensions}" if len(shape) != 1 else f"{passes(sizes[0])} values, {tensor.dtype}"
+    least, most = 0, 0
+    if tensor.dtype is DType.INT64 and tensor.name in (*model.inputs, *(state.input for state in model.states)):
+        least, most = whole_numbers(model, tensor.name)
+        text = f"{text} from {least} to {most}"
     return GeneralArray(
         name=variable,
         label=literal(label),
         dtype=GIVEN[tensor.dtype],
         shape=shape_text(sizes),
-        text=f"{tensor.dtype}, {dimensions}" if len(shape) != 1 else f"{passes(sizes[0])} values, {tensor.dtype}",
+        text=text,
         count=tensor.elements,
         place=_pointer(model, encoded, plan, tensor.name),
         sizes=shape,
+        least=least,
+        most=most,
     )
 
 
