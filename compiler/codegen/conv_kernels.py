@@ -3,11 +3,12 @@ The kernels of general models that convolve: sums for some filters and some pixe
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 
 from compiler.codegen.arranging_kernels import integer, integers
-from compiler.codegen.body import Body, Operand, Running, sum_of, tiles
+from compiler.codegen.body import Body, Operand, Running, product, sum_of, tiles
 from compiler.codegen.product_kernels import ALONE, advanced
 from compiler.codegen.windows import (
     Side,
@@ -24,6 +25,8 @@ from compiler.ops.tiles import MOST_SUMS
 
 USUAL_VECTORS, MOST_VECTORS = 3, 4
 """Registers of pixels in a tile: of a row of many, and of one that these can hold."""
+FEW_VECTORS = 2
+"""Registers of pixels of a row whose length is known at run time only: more would often hold few pixels."""
 MOST_FILTERS = 12
 """Filters in a tile: each reads weights of its own."""
 
@@ -71,9 +74,9 @@ def write_conv(body: Body, node: Node, source: Operand, weight: Operand, result:
     filters, inner, *kernel = weight.dims
     groups, height, width = integer(node, "groups"), *result.dims[2:]
     stride, padding, dilation = (integers(node, name) for name in ("stride", "padding", "dilation"))
-    _write_end(body, source)
+    _write_end(body, source, padding)
     if kernel == [1, 1] and stride == (1, 1) and padding == (0, 0):
-        image, height, width = [1, height * width], 1, height * width
+        image, height, width = [1, height * width], 1, product((height, width))
     rows, columns = (
         Side.of(*side) for side in zip((height, width), image, kernel, stride, padding, dilation, strict=True)
     )
@@ -93,20 +96,33 @@ def write_conv(body: Body, node: Node, source: Operand, weight: Operand, result:
     _write(body, sizes, [Phase(rows, columns)])
 
 
-def _write_end(body: Body, source: Operand) -> None:
+def _write_end(body: Body, source: Operand, padding: tuple[int, ...]) -> None:
     """
-    Writes zeros behind the end of images whose height or width is known at run time, as far as the largest reach.
+    Writes the zeros that are behind the end of images whose height or width is known at run time only.
 
-    That is what is around them. The images are values of the workspace, of which nothing else reads what stands there.
+    The images are values of the workspace, of which nothing else reads what stands there.
     """
-    for axis in (2, 3):
+    for axis, zeros in zip((2, 3), padding, strict=True):
         size = source.dims[axis]
-        if isinstance(size, Running):
+        if isinstance(size, Running) and zeros:
             inner = source.strides[axis]
-            with body.loop("k", prod(source.dims[:axis])) as k:
-                begin = sum_of((k, size * inner))
-                with body.block(f"for i in range({sum_of((size.text, inner))}, {size * inner}):"):
-                    body.add(f"store_scalar(source, {sum_of((begin, 1), ('i', 1))}, np.float32(0))")
+            start, stop = sum_of((size.text, inner)), sum_of((size.text, inner), ("1", zeros * inner))
+            head = f"for i in range({start}, min({size * inner}, {stop})):"
+            with body.loop("k", prod(source.dims[:axis])) as k, body.block(head):
+                body.add(f"store_scalar(source, {sum_of((k, size * inner), ('i', 1))}, np.float32(0))")
+
+
+@contextmanager
+def _reached(body: Body, unit: Unit, count: int) -> Iterator[str]:
+    """
+    The loop over the windows of a unit; of a number that is known at run time, as far as that reaches.
+    """
+    if not isinstance(count, Running):
+        with body.span("x", unit.start, unit.stop, unit.step) as x:
+            yield x
+        return
+    with body.block(f"for x in range({unit.start}, min({unit.stop}, {count.text}), {unit.step}):"):
+        yield "x"
 
 
 def write_conv_transposed(body: Body, node: Node, source: Operand, weight: Operand, result: Operand) -> None:
@@ -175,19 +191,21 @@ def _write_wide(body: Body, sizes: Convolution, phase: Phase, n: str, group: str
     """
     registers = -(-phase.columns.count // body.lanes)
     vectors = registers if registers <= MOST_VECTORS else USUAL_VECTORS
+    if isinstance(phase.columns.count, Running):
+        vectors = min(registers, FEW_VECTORS)
     tall = _filters_at_once(sizes, MOST_SUMS[body.lanes] // vectors)
     units = list(units_of(phase.columns, vectors, body.lanes))
     if sizes.channels * sizes.image[0] * sizes.image[1] > sizes.group_pitch:
         with body.loop("y", phase.rows.count) as y:
             for unit in units:
-                with body.span("x", unit.start, unit.stop, unit.step) as x:
+                with _reached(body, unit, phase.columns.count) as x:
                     for filters in _filter_tiles(body, sizes, tall, n, group):
                         _write_unit(body, sizes, phase, filters, unit, y, x)
         return
     for filters in _filter_tiles(body, sizes, tall, n, group):
         with body.loop("y", phase.rows.count) as y:
             for unit in units:
-                with body.span("x", unit.start, unit.stop, unit.step) as x:
+                with _reached(body, unit, phase.columns.count) as x:
                     _write_unit(body, sizes, phase, filters, unit, y, x)
 
 
