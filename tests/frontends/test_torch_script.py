@@ -189,3 +189,10 @@ def test_a_real_robot_s_policy(tmp_path):
     path = Path(REAL) / "unitree_h1_motion.pt"
     predictor = compiler.build(path, out=tmp_path, trust=True, example_shapes="1,41").load()
     check_steps(path, predictor, 41, STEPS)
+
+
+def test_inputs_are_called_as_forward_calls_them(tmp_path):
+    model = compiler.load_model(scripted(tmp_path, History()), trust=True, example_shapes="1,5;1")
+    assert model.inputs == ("x", "scale")
+    assert [model.tensors[name].name for name in model.inputs] == ["x", "scale"]
+    assert {"x", "scale"} <= {name for node in model.nodes for name in node.inputs}

@@ -42,28 +42,26 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
         CheckpointError: the file is damaged.
         UnsupportedError: it can't be compiled.
     """
-    program, step, initial = _recorded(data, str(path), options)
+    module = _loaded(data, str(path))
+    program, step, initial = _recorded(module, str(path), options)
     origin = Origin(path.name, hashlib.sha256(data).hexdigest(), FORMAT, (("torch", str(torch.__version__)),))
     model = translate(program, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
-    return _with_states(model, initial), _asking(step)
+    return _named(_with_states(model, initial), module), _asking(step)
 
 
 def operations(data: memoryview, path: Path, options: BuildOptions) -> Inventory:
     """
     The operations that are recorded of an archive.
     """
-    program, _, _ = _recorded(data, str(path), options)
+    program, _, _ = _recorded(_loaded(data, str(path)), str(path), options)
     return inventory(program, str(path), FORMAT)
 
 
-def _recorded(
-    data: memoryview, where: str, options: BuildOptions
-) -> tuple[ExportedProgram, Step, dict[str, torch.Tensor]]:
+def _recorded(module: Any, where: str, options: BuildOptions) -> tuple[ExportedProgram, Step, dict[str, torch.Tensor]]:
     """
     What the archive computes, as a program and as a function, and the buffers that are states, as they are before.
     """
     examples = _examples(str(options.example_shapes))
-    module = _loaded(data, where)
     initial = _overwritten(module, examples, where)
     step = _stepping(module, list(initial))
     arguments = [*examples, *(value.clone() for value in initial.values())]
@@ -176,6 +174,28 @@ def _with_states(model: Model, initial: dict[str, torch.Tensor]) -> Model:
     if len(outputs) == 1:
         outputs = (Output("output", outputs[0].tensor, outputs[0].role),)
     return replace(model, tensors=tensors, inputs=model.inputs[:-count], outputs=outputs, states=tuple(states))
+
+
+def _named(model: Model, module: Any) -> Model:
+    """
+    The model whose inputs have the names that `forward` gives its arguments, which recording does not keep.
+    """
+    names = [argument.name for argument in module.forward.schema.arguments[1:]]
+    wanted = dict(zip(model.inputs, names, strict=False))
+    new = {old: name for old, name in wanted.items() if name not in model.tensors}
+
+    def renamed(keys: Sequence[str]) -> tuple[str, ...]:
+        return tuple(new.get(key, key) for key in keys)
+
+    tensors = [replace(tensor, name=new.get(key, key)) for key, tensor in model.tensors.items()]
+    return replace(
+        model,
+        nodes=tuple(replace(node, inputs=renamed(node.inputs)) for node in model.nodes),
+        tensors={tensor.name: tensor for tensor in tensors},
+        inputs=renamed(model.inputs),
+        outputs=tuple(replace(output, tensor=new.get(output.tensor, output.tensor)) for output in model.outputs),
+        states=tuple(replace(state, output=new.get(state.output, state.output)) for state in model.states),
+    )
 
 
 def _asking(step: Step) -> Ask:
