@@ -11,6 +11,8 @@ from compiler.errors import BuildError
 NONFINITE = ("raise", "propagate")
 LANES = (1, 4, 8, 16)
 TARGETS = ("numba", "native", "c", "wasm", "exe")
+FILES = frozenset({"vecnormalize", "extractor"})
+"""The options that name a file."""
 SPACE_KINDS = ("box", "discrete", "multi_discrete", "multi_binary")
 
 
@@ -49,6 +51,9 @@ class BuildOptions:
     """Compile the value network as well: `value(observation)` gives the critic's estimate."""
     vecnormalize: str | None = None
     """The file that VecNormalize.save() wrote in training; its observation statistics are compiled in."""
+    extractor: str | None = None
+    """The .pt2 file of a policy's own features extractor: what torch.export makes of `model.policy.features_extractor`,
+    whose code is not in the checkpoint."""
     activation: str | None = None
     """For a bare policy.pth: the activation between layers, as torch.nn names it: `Tanh`, `ReLU`, `LeakyReLU(0.2)`."""
     observation_kind: str | None = None
@@ -116,6 +121,6 @@ class BuildOptions:
         The options that differ from their defaults, as plain JSON values in a stable order; of a file, its own name.
         """
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
-        if "vecnormalize" in changed:
-            changed["vecnormalize"] = Path(changed["vecnormalize"]).name
+        for name in FILES & changed.keys():
+            changed[name] = Path(changed[name]).name
         return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}

@@ -13,16 +13,16 @@ from typing import Any
 import jinja2
 
 from compiler.codegen.c_source import wrapped
-from compiler.codegen.calls import ARRANGING
 from compiler.codegen.expressions import activated, plus, steps, times
 from compiler.codegen.general import TAKEN, GeneralView, general_view, names_of
 from compiler.codegen.general_native import GeneralNativeView
 from compiler.codegen.inputs import KINDS, input_names
 from compiler.codegen.interface import interface_of
 from compiler.codegen.kernels import function_names, layer_view, template_name
+from compiler.codegen.memory import ARRANGING
 from compiler.codegen.naming import comment, kernel_names
 from compiler.codegen.native import NativeView
-from compiler.codegen.predictor import PredictorView, predictor_view
+from compiler.codegen.predictor import PredictorView, is_spliced, predictor_view
 from compiler.codegen.source import define, import_order, importing
 from compiler.ir import Model, Node
 from compiler.modelfile import EncodedModel
@@ -262,7 +262,8 @@ def _view(model: Model, encoded: EncodedModel, options: BuildOptions, name: str,
     """
     interface = interface_of(model)
     nodes = [node for node in model.nodes if node.op not in ARRANGING]
-    names = kernel_names([node.name for node in nodes], _reserved() | input_names(interface))
+    reserved = _reserved() | input_names(interface) | (_words(general=True) if is_spliced(model) else set())
+    names = kernel_names([node.name for node in nodes], reserved)
     functions = {node.outputs[0]: name for node, name in zip(nodes, names, strict=True)}
     digest = hashlib.sha256(encoded.data).hexdigest()
     view = predictor_view(model, encoded, digest, options, lanes, name, functions)
@@ -289,7 +290,7 @@ def _file(file: str, view: PredictorView | GeneralView, settings: Mapping[str, A
     kernels = set() if file == KERNELS else _defined(_file(KERNELS, view, settings)) - _defined("\n".join(view.layers))
     if isinstance(view, GeneralView):  # whose variables may have the name of a word that nothing calls
         used -= {array.name for array in (*view.taken, *view.left)} - _called(own)
-    words = sorted(used & _words(isinstance(view, GeneralView)), key=import_order)
+    words = sorted(used & _words(isinstance(view, GeneralView) or view.spliced), key=import_order)
     known = sorted(used & kernels, key=import_order)
     return _render(file, replace(view, named=frozenset(used), words=words, kernels_named=known), settings)
 

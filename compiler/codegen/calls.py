@@ -6,14 +6,11 @@ from dataclasses import dataclass
 
 from compiler.codegen.expressions import times
 from compiler.codegen.inputs import InputView, aliases_of
-from compiler.codegen.memory import MemoryPlan
+from compiler.codegen.memory import ARRANGING, MemoryPlan
 from compiler.codegen.naming import BLOCK
 from compiler.codegen.source import call
 from compiler.ir import Model, Node
 from compiler.modelfile import EncodedModel
-
-ARRANGING = ("flatten", "reshape")
-"""Ops that have no kernel: their result stands where their input stands."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ def _leaving_images(model: Model, plan: MemoryPlan) -> list[str]:
     for node in model.nodes:
         if node.outputs[0] in plan.images:
             continue
-        if node.op == "flatten" and node.inputs[0] in plan.images:
+        if node.op in ARRANGING and node.inputs[0] in plan.images:
             found.append(node.outputs[0])
         elif node.op not in ARRANGING:
             found += [name for name in node.inputs if name in plan.images]
@@ -171,7 +168,7 @@ class _Writer:
         For one observation.
         """
         pointers = [self.in_place.get(name) or self._constant(name) or self._place(name) for name in node.inputs]
-        return call(self.functions[node.outputs[0]], [*pointers, self._place(node.outputs[0])])
+        return call(self.functions[node.outputs[0]], [*pointers, *map(self._place, node.outputs)])
 
     def block(self, node: Node) -> str:
         """

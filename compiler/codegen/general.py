@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from compiler.codegen.body import passes, running
-from compiler.codegen.calls import ARRANGING, place
+from compiler.codegen.calls import place
 from compiler.codegen.general_kernels import takes_length
 from compiler.codegen.inputs import KINDS, WORDS
 from compiler.codegen.lengths import PART, accepted, copies, extent, lengths_of, shape_text
+from compiler.codegen.memory import ARRANGING
 from compiler.codegen.naming import comment, kernel_names, literal
 from compiler.codegen.source import call, import_order, python, tuple_source
 from compiler.codegen.workspace import Workspace, plan_workspace

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from compiler.codegen.interface import Interface, shape_of, sizes_of
-from compiler.codegen.memory import MemoryPlan, Slot
+from compiler.codegen.memory import ARRANGING, MemoryPlan, Slot
 from compiler.codegen.naming import kernel_names, literal
 from compiler.codegen.source import call
 from compiler.ir import (
@@ -278,7 +278,7 @@ def _input_view(
     sizes: tuple[int, ...],
 ) -> InputView:
     aliases = aliases_of(model, tensor)
-    readers = [node for node in model.nodes if aliases.intersection(node.inputs) and node.op != "flatten"]
+    readers = [node for node in model.nodes if aliases.intersection(node.inputs) and node.op not in ARRANGING]
     return InputView(
         name=variable,
         array=array,
@@ -297,7 +297,7 @@ def aliases_of(model: Model, tensor: str) -> set[str]:
     """
     names = {tensor}
     for node in model.nodes:
-        if node.op == "flatten" and node.inputs[0] in names:
+        if node.op in ARRANGING and node.inputs[0] in names:
             names.add(node.outputs[0])
     return names
 
@@ -307,6 +307,6 @@ def _read_in_place(model: Model, tensor: str) -> bool:
     Whether all kernels that read an input read just its values, and no register of padding after them.
     """
     observed = aliases_of(model, tensor)
-    readers = [node for node in model.nodes if observed.intersection(node.inputs) and node.op != "flatten"]
+    readers = [node for node in model.nodes if observed.intersection(node.inputs) and node.op not in ARRANGING]
     copied = any(model.is_result(name) for name in observed)
     return not copied and all(node.op == "dense" and node.attributes["layout"] == COLUMNS for node in readers)

@@ -13,6 +13,8 @@ WORDS = {DType.BOOL: 1, DType.FLOAT32: 1, DType.FLOAT64: 2, DType.INT64: 1}
 """float32 words that one element takes. Masks are kept as 0 and 1, indices as float32, exact up to 2 ** 24."""
 
 
+ARRANGING = ("flatten", "reshape")
+"""Ops that have no kernel: their result stands where their input stands."""
 MOST_WORDS = 1 << 28
 """float32 of workspace, 1 GiB, beyond which a model is refused: a file of a few bytes can ask for any padding."""
 
@@ -69,14 +71,14 @@ def plan_memory(model: Model, lanes: int, widest: int) -> MemoryPlan:
 def _plan(model: Model, lanes: int) -> MemoryPlan:
     images = _images(model)
     given = [*model.inputs, *(state.input for state in model.states)]
-    slots, words = _place(model, lanes, {*given, *(node.outputs[0] for node in model.nodes)})
+    slots, words = _place(model, lanes, {*given, *(name for node in model.nodes for name in node.outputs)})
     if not images:
         return MemoryPlan(slots, words, slots, words, images)
     results = {output.tensor for output in model.outputs if model.tensors[output.tensor].data is None}
     in_blocks = results - images
     for node in model.nodes:
         if node.outputs[0] not in images:
-            leaves_images = node.op == "flatten" and node.inputs[0] in images
+            leaves_images = node.op in ARRANGING and node.inputs[0] in images
             in_blocks.update(node.outputs, () if leaves_images else node.inputs)
     block_slots, block_words = _place(model, lanes, in_blocks)
     return MemoryPlan(slots, words, block_slots, block_words, images)
@@ -99,13 +101,13 @@ def _place(model: Model, lanes: int, names: Iterable[str]) -> tuple[dict[str, Sl
         if name in wanted:
             reserve(name, 1)
     for node in model.nodes:
-        result = node.outputs[0]
-        if result not in wanted:
-            continue
-        if node.op == "flatten" and node.inputs[0] in slots:
-            slots[result] = slots[node.inputs[0]]
-            continue
-        reserve(result, written(model, node, result))
+        for result in node.outputs:
+            if result not in wanted:
+                continue
+            if node.op in ARRANGING and node.inputs[0] in slots:
+                slots[result] = slots[node.inputs[0]]
+            else:
+                reserve(result, written(model, node, result))
     return slots, top
 
 

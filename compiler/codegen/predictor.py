@@ -4,12 +4,12 @@ The flat view of a whole predictor: constants, calls and texts that the package'
 
 from dataclasses import dataclass, field
 
-from compiler.codegen.calls import ARRANGING, Steps, steps_of
+from compiler.codegen.calls import Steps, steps_of
 from compiler.codegen.expressions import times
 from compiler.codegen.given import GivenView
 from compiler.codegen.inputs import array_views, input_views, part_views
 from compiler.codegen.interface import interface_of, shape_of
-from compiler.codegen.memory import plan_memory
+from compiler.codegen.memory import ARRANGING, plan_memory
 from compiler.codegen.naming import comment
 from compiler.codegen.results import (
     ExtraView,
@@ -93,6 +93,8 @@ class PredictorView(GivenView):
     """Whether the value network is compiled in."""
     action_text: str
     """What an action is, for those who read it in C."""
+    spliced: bool
+    """Whether a part of the policy is made of the ops of general models."""
     named: frozenset[str] = frozenset()
     """All names in the file that is rendered."""
     words: list[str] = field(default_factory=list)
@@ -239,6 +241,13 @@ class PredictorView(GivenView):
         return call("@entry", [*types, *([settings] if settings else [])], 0)
 
 
+def is_spliced(model: Model) -> bool:
+    """
+    Whether a model has kernels of general models.
+    """
+    return any(OPS[node.op].template == "nest" for node in model.nodes)
+
+
 def predictor_view(
     model: Model,
     encoded: EncodedModel,
@@ -311,4 +320,5 @@ def predictor_view(
         sampling=sampling_view(model, interface),
         valued=interface.value is not None,
         action_text=action_text(space),
+        spliced=is_spliced(model),
     )

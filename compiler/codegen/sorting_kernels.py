@@ -27,10 +27,12 @@ def write_top(body: Body, node: Node, source: Operand) -> None:
             body.add("first = after", "found = -1")
             with body.block(f"for k in range({passes(count)}):"):
                 body.add(f"x = load_scalar(source, {sum_of((begin, 1), ('k', inner))})")
-                body.add("same = x == after or (x != x and after != after)")
-                with body.block(f"if place < 0 or {less} or (same and k > place):"):
-                    with body.block(f"if found < 0 or {best}:"):
-                        body.add("first = x", "found = k")
+                body.add(
+                    "same = x == after or (x != x and after != after)",
+                    f"left = place < 0 or {less} or (same and k > place)",
+                )
+                with body.block(f"if left and (found < 0 or {best}):"):
+                    body.add("first = x", "found = k")
             body.add("after = first", "place = found")
             here = sum_of((before, kept * inner), ("step", inner), (behind, 1))
             body.add(f"store_scalar(target, {here}, first)", f"store_scalar(last, {here}, np.float32(found))")

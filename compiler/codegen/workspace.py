@@ -4,8 +4,7 @@ One workspace for all values between the inputs and the outputs of a general mod
 
 from dataclasses import dataclass
 
-from compiler.codegen.calls import ARRANGING
-from compiler.codegen.memory import MOST_WORDS, Slot, plan_memory, written
+from compiler.codegen.memory import ARRANGING, MOST_WORDS, Slot, plan_memory, written
 from compiler.errors import UnsupportedError
 from compiler.ir import DType, Model
 

@@ -24,6 +24,8 @@ from compiler.verify.cases import Cases
 PAIRS = 4
 """Perturbations come in pairs of opposite sign: where rounding can flip the sign of a unit, one of the two does."""
 
+SQUARING = ("layer_norm", "rms_norm", "group_norm")
+"""Ops that add up squares of their input, which may overflow where their result does not."""
 CHUNK = 2**22
 """Elements of all tensors that are computed at once: 32 MB in float64."""
 
@@ -163,8 +165,15 @@ def _representable(model: Model, values: dict[str, Array]) -> Array:
 def _magnitudes(model: Model, node: Node, values: dict[str, Array]) -> Iterator[Array]:
     """
     Of a node that sums products: the sums of their magnitudes, which bound every partial sum in any order.
+
+    Of a norm the squares that it adds up.
     """
     op = OPS[node.op]
+    if node.op in SQUARING:
+        source = values[node.inputs[0]].astype(np.float64)
+        with np.errstate(all="ignore"):
+            yield np.square(source).reshape(len(source), -1).sum(axis=1)
+        return
     if not op.multiply_adds([model.tensors[name] for name in node.inputs], node.attributes):
         return
     attributes = {**node.attributes, "activation": ""} if "activation" in node.attributes else node.attributes

@@ -24,8 +24,10 @@ COMPILED = (
     "compiled are the policies of PPO, A2C, TRPO, MaskablePPO, RecurrentPPO, DQN, QRDQN, SAC, TQC, CrossQ, TD3, DDPG "
     "and ARS"
 )
-ADVICE = (
-    "only SB3's FlattenExtractor, NatureCNN and CombinedExtractor can be compiled from a file; retrain with one of them"
+EXPORT = (
+    "only SB3's FlattenExtractor, NatureCNN and CombinedExtractor can be compiled from a file alone; export yours with "
+    "torch.export.save(torch.export.export(model.policy.features_extractor, (preprocessed observation,)), "
+    '"extractor.pt2") and pass --extractor extractor.pt2'
 )
 
 
@@ -152,11 +154,11 @@ def test_custom_extractors_are_refused_by_name(tmp_path):
     code = "is a features extractor whose code is not in the file"
     (finding,) = refusal(with_arguments(tmp_path, features_extractor_class=Extractor), UnsupportedError)
     assert finding.startswith("policy_kwargs.features_extractor_class: \"<class 'tests.frontends.test_sb3_unsupported.")
-    assert finding.endswith(f"Extractor'>\" {code}; {ADVICE}")
+    assert finding.endswith(f"Extractor'>\" {code}; {EXPORT}")
     without_text = {"policy_kwargs": pickled({"features_extractor_class": nn.Linear})}
     (finding,) = refusal(zip_file(tmp_path, "ppo_default", fields=without_text), UnsupportedError)
     named = "policy_kwargs.features_extractor_class: the global 'torch.nn.modules.linear.Linear'"
-    assert finding == f"{named} {code}; {ADVICE}"
+    assert finding == f"{named} {code}; {EXPORT}"
 
 
 def test_extractors_take_their_own_observations(tmp_path):

@@ -10,6 +10,7 @@ from compiler.frontends.sb3.assumptions import Assumptions, assumed_epsilon
 from compiler.frontends.sb3.description import (
     DEFAULT_CLIP_MEAN,
     DEFAULT_NORM_EPSILON,
+    EXPORTED,
     Description,
     Family,
 )
@@ -40,7 +41,7 @@ def describe_policy(
     reader = Arguments(fields, findings)
     activation = findings.attempt(lambda: _activation(reader, family, options))
     reader.check_names(family)
-    extractor = _extractor(reader, policy, observations)
+    extractor = _extractor(reader, policy, observations, given=options.extractor is not None)
     if family is recurrent.FAMILY:
         reader.check_lstm()
     squash_output = reader.flag("squash_output", policy.squash_output)
@@ -124,15 +125,15 @@ def action_space(fields: Fields, family: Family, where: str) -> Space:
     return space
 
 
-def _extractor(reader: Arguments, policy: PolicyClass, space: Space | None) -> str | None:
+def _extractor(reader: Arguments, policy: PolicyClass, space: Space | None, *, given: bool) -> str | None:
     """
-    The features extractor, if it is SB3's and takes the observations; else None, and that is recorded.
+    The features extractor, if it is SB3's and takes the observations, or is given; else None, and that is recorded.
     """
     name = "features_extractor_class"
     value, shown = reader.fields.arguments.get(name), reader.shown(name)
     where = f"{reader.findings.where}: {reader.path(name)}"
-    extractor = reader.findings.attempt(lambda: extractor_from(value, policy.extractor, shown, where))
-    if extractor is not None:
+    extractor = reader.findings.attempt(lambda: extractor_from(value, policy.extractor, shown, where, given))
+    if extractor is not None and extractor != EXPORTED:
         reader.check_extractor(extractor)
         for text in space_findings(extractor, space) if space is not None else ():
             reader.findings.unsupported(f"observation_space: {text}")

@@ -16,6 +16,8 @@ DEFAULT_CLIP_MEAN = 2.0
 DEFAULT_NORM_EPSILON = 0.001
 FLATTEN, NATURE, COMBINED = "FlattenExtractor", "NatureCNN", "CombinedExtractor"
 """SB3's own features extractors."""
+EXPORTED = "exported"
+"""The features extractor of the option `extractor`, which is the user's own."""
 
 KINDS: Mapping[type, str] = {
     Box: "box",
@@ -41,7 +43,7 @@ class Description:
     action_space: Space
     activation: Activation
     extractor: str = FLATTEN
-    """One of SB3's features extractors."""
+    """One of SB3's features extractors, or the user's own."""
     normalize_images: bool = True
     """Divide the observation by 255 if the space is an image space."""
     squash_output: bool = False

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from compiler.errors import UnsupportedError, quote
-from compiler.frontends.sb3.description import COMBINED, FLATTEN, NATURE
+from compiler.errors import BuildError, UnsupportedError, quote
+from compiler.frontends.sb3 import exported
+from compiler.frontends.sb3.description import COMBINED, EXPORTED, FLATTEN, NATURE
 from compiler.frontends.sb3.network import Network, Part, Signal
 from compiler.ir import Box, Dict, Discrete, MultiDiscrete, Space
 from compiler.ops import Array
@@ -23,7 +24,12 @@ ARGUMENTS: Mapping[str, frozenset[str]] = {
     NATURE: frozenset({"features_dim", "normalized_image"}),
     COMBINED: frozenset({"cnn_output_dim", "normalized_image"}),
 }
-ADVICE = f"only SB3's {FLATTEN}, {NATURE} and {COMBINED} can be compiled from a file; retrain with one of them"
+KEPT = f"only SB3's {FLATTEN}, {NATURE} and {COMBINED} can be compiled from a file"
+ADVICE = f"{KEPT}; retrain with one of them"
+EXPORT = (
+    f"{KEPT} alone; export yours with torch.export.save(torch.export.export(model.policy.features_extractor, "
+    '(preprocessed observation,)), "extractor.pt2") and pass --extractor extractor.pt2'
+)
 
 STRIDES = {"cnn.0": 4, "cnn.2": 2, "cnn.4": 1}
 """NatureCNN's convolutions; the other sizes are those of their tensors."""
@@ -33,7 +39,7 @@ NATURE_MODULES = frozenset({"", "cnn", *(f"cnn.{slot}" for slot in range(7)), "l
 LISTED = 3
 
 
-def extractor_from(value: object, default: str, shown: str, where: str) -> str:
+def extractor_from(value: object, default: str, shown: str, where: str, given: bool = False) -> str:
     """
     Which of SB3's extractors a decoded `features_extractor_class` is.
 
@@ -42,21 +48,28 @@ def extractor_from(value: object, default: str, shown: str, where: str) -> str:
         default: that of the policy's class.
         shown: how to name another one.
         where: the file and the argument.
+        given: whether another one is at hand, as the option `extractor` gives it.
 
     Raises:
-        UnsupportedError: it is another one.
+        UnsupportedError: it is another one, and not at hand.
+        BuildError: it is SB3's, but another one is given.
     """
-    if value is None:
-        return default
-    if isinstance(value, Symbol) and value.path in KNOWN:
-        return KNOWN[value.path]
-    raise UnsupportedError(where, f"{shown} is a features extractor whose code is not in the file; {ADVICE}")
+    known = default if value is None else KNOWN.get(value.path) if isinstance(value, Symbol) else None
+    if known is not None:
+        if given:
+            raise BuildError(where, f"is SB3's {known}, which the file holds all of: leave --extractor out")
+        return known
+    if given:
+        return EXPORTED
+    raise UnsupportedError(where, f"{shown} is a features extractor whose code is not in the file; {EXPORT}")
 
 
 def space_findings(extractor: str, space: Space) -> Iterable[str]:
     """
     Why an extractor can't take an observation space.
     """
+    if extractor == EXPORTED:
+        return
     if isinstance(space, Dict) != (extractor == COMBINED):
         yield f"{extractor} does not take {type(space).__name__} observations"
     elif extractor == NATURE and not (isinstance(space, Box) and len(space.shape) == 3):
@@ -81,6 +94,8 @@ def other_findings(prefix: str, extractor: str, space: Space, names: Iterable[st
     """
     What shows that the extractor under a prefix computes something else than SB3's.
     """
+    if extractor == EXPORTED:
+        return
     allowed = _allowed(extractor, space)
     owners = allowed - {""}
     inside = dict.fromkeys(name.removeprefix(f"{prefix}.") for name in names if name.startswith(f"{prefix}."))
@@ -118,6 +133,9 @@ def extract(network: Network, parts: list[Part], prefix: str, extractor: str) ->
     """
     The features of an observation: the extractor under a key prefix.
     """
+    if extractor == EXPORTED:
+        assert network.extractor is not None
+        return exported.extract(network, network.extractor, parts, prefix)
     if extractor == NATURE:
         return _nature_cnn(network, parts[0], prefix)
     if extractor == FLATTEN:

@@ -9,6 +9,7 @@ import bisect
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -80,12 +81,18 @@ class Network:
         outputs: what has been marked as a result of the model.
         states: recurrent states.
         sampling: how actions are drawn; None: they never are.
+        extractor: the file of the user's own features extractor, if there is one.
     """
 
     def __init__(
-        self, file: TensorFile, findings: Findings, statistics: Mapping[str, Statistics] = MappingProxyType({})
+        self,
+        file: TensorFile,
+        findings: Findings,
+        statistics: Mapping[str, Statistics] = MappingProxyType({}),
+        extractor: Path | None = None,
     ) -> None:
         self.findings = findings
+        self.extractor = extractor
         self.statistics = statistics
         self.builder = GraphBuilder()
         self.inputs: list[str] = []

@@ -23,6 +23,7 @@ from compiler.frontends.sb3.network import HIGH, LOW, Network
 from compiler.frontends.sb3.vecnormalize import Statistics, read_vecnormalize
 from compiler.ir import Model, Origin, Policy
 from compiler.options import BuildOptions
+from compiler.readers.files import read_file
 from compiler.readers.tensors import TensorFile
 
 DECISIVE = ("action", "distribution")
@@ -50,7 +51,11 @@ def translate(
         normalize = read_vecnormalize(Path(options.vecnormalize))
         statistics = normalize.inputs(description.observation_space, findings.where)
         origin = replace(origin, vecnormalize=normalize.sha256)
-    network = Network(file, findings, statistics)
+    extractor = None if options.extractor is None else Path(options.extractor)
+    if extractor is not None:
+        digest = hashlib.sha256(read_file(extractor)).hexdigest()
+        origin = replace(origin, versions=(*origin.versions, ("SHA-256 of the features extractor", digest)))
+    network = Network(file, findings, statistics, extractor)
     for prefix in family.extractors:
         names = other_findings(prefix, description.extractor, description.observation_space, network.names)
         for text in names:

@@ -5,6 +5,7 @@ torch is imported when one of these is read, never before, and need not be insta
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from compiler.errors import UnsupportedError
 from compiler.frontends.operations import Inventory
 from compiler.frontends.source import Read
 from compiler.ir import Model
+from compiler.ops import Array
 from compiler.options import BuildOptions
 
 NEEDED = "needs PyTorch, which is not installed: pip install torch"
@@ -121,6 +123,38 @@ def list_state(data: memoryview, path: Path, options: BuildOptions) -> Inventory
     from compiler.frontends.torch_export import states
 
     return states.operations(data, path, options)
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """
+    A features extractor of a policy.
+    """
+
+    model: Model
+    tensors: dict[str, Array]
+    """Its parameters and buffers, by their names in the module."""
+    keys: list[str]
+    """Where it takes a dict, the keys in the order of the model's inputs."""
+
+
+def read_extractor(data: memoryview, path: Path, tensors: Mapping[str, Array]) -> Extractor:
+    """
+    The features extractor in a .pt2 file.
+
+    Args:
+        data: the file's bytes.
+        path: where they are from.
+        tensors: what stands in the place of its own parameters and buffers of these names.
+
+    Raises:
+        CheckpointError: the file is damaged.
+        UnsupportedError: it can't be compiled, or torch is not installed.
+    """
+    need_torch(str(path))
+    from compiler.frontends.torch_export import files
+
+    return Extractor(*files.read_extractor(data, path, tensors))
 
 
 def need_torch(where: str) -> None:

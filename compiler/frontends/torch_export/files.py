@@ -5,10 +5,12 @@ A .pt2 file, as torch.export.save writes it, to a model.
 import hashlib
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
 
 from compiler.errors import CheckpointError, PolicycError, UnsupportedError, quote
 from compiler.frontends.operations import Inventory
@@ -19,6 +21,7 @@ from compiler.frontends.torch_export.quiet import quietly
 from compiler.frontends.torch_export.running import asking
 from compiler.frontends.torch_export.screening import description, screened
 from compiler.ir import Model, Origin
+from compiler.ops import Array
 from compiler.options import BuildOptions
 from compiler.readers.archive import Archive
 
@@ -59,6 +62,34 @@ def operations(data: memoryview, path: Path, options: BuildOptions) -> Inventory
     """
     program, _ = load(data, path, trust=options.trust)
     return inventory(program, str(path), FORMAT)
+
+
+def read_extractor(
+    data: memoryview, path: Path, tensors: Mapping[str, Array]
+) -> tuple[Model, dict[str, Array], list[str]]:
+    """
+    The model of a features extractor, its tensors, and the keys of the dict that it takes, if it takes one.
+    """
+    program, _ = load(data, path, trust=False)
+    known = program.state_dict
+    for name, array in tensors.items():
+        if name in known and tuple(known[name].shape) == array.shape:
+            known[name].data.copy_(torch.tensor(array))
+    model = translate(program, path.stem, Origin(path.name, hashlib.sha256(data).hexdigest(), FORMAT))
+    numbers = list(range(len(program.graph_signature.user_inputs)))
+    arguments, _ = pytree.tree_unflatten(numbers, program.call_spec.in_spec)
+    taken = arguments[0] if len(arguments) == 1 else None
+    keys = sorted(taken, key=taken.__getitem__) if isinstance(taken, dict) else []
+    return model, {name: _plain(value) for name, value in known.items()}, keys
+
+
+def _plain(value: torch.Tensor) -> Array:
+    """
+    A tensor as NumPy has it, halves as float32.
+    """
+    value = value.detach().cpu()
+    array: Array = (value.float() if value.is_floating_point() else value).numpy()
+    return array
 
 
 def load(data: memoryview, path: Path, *, trust: bool) -> tuple[ExportedProgram, str]:
