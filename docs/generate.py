@@ -33,6 +33,7 @@ from compiler.ir import Box, Dict, Discrete, DType, MultiBinary, MultiDiscrete, 
 from compiler.ops import OPS  # noqa: E402
 from compiler.products import targets_of  # noqa: E402
 from compiler.targets.machines import TRIPLES  # noqa: E402
+from docs import operations  # noqa: E402
 
 BLOCK = re.compile(r"(?P<start><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end of generated -->)", re.DOTALL)
 START = re.compile(r"<!-- generated: [\w-]+ -->")
@@ -176,7 +177,22 @@ def targets_table() -> str:
     return table(["triple", "processors", "float32 in a register", "targets", "tested"], rows)
 
 
+def _operations(name: str, rows: Callable[[], operations.Rows]) -> Callable[[], str]:
+    return lambda: table(("kind", name, "refused"), rows())
+
+
+def opsets_line() -> str:
+    """
+    Which opsets are read.
+    """
+    oldest, newest = operations.opsets()
+    return f"Operators of opsets {oldest} to {newest}.\n"
+
+
 GENERATORS: dict[str, Callable[[], str]] = {
+    "torch-operations": _operations("operators of `aten`", operations.torch_rows),
+    "onnx-operations": _operations("operators", operations.onnx_rows),
+    "onnx-opsets": opsets_line,
     "ops": ops_table,
     "options": options_table,
     "targets": targets_table,
@@ -189,7 +205,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
 
 def renewed(text: str, where: str) -> str:
     """
-    The text with every generated block as the code wants it.
+    The text with every generated block as the code wants it; one whose library is not installed stays as it is.
 
     Raises:
         ValueError: for a block that nothing generates, or one without an end.
@@ -201,7 +217,11 @@ def renewed(text: str, where: str) -> str:
             raise ValueError(f"{where}: nothing generates {name!r}; there are {', '.join(GENERATORS)}")
         if START.search(block[0], len(block["start"])):
             raise ValueError(f"{where}: the block {name!r} has no end")
-        return f"{block['start']}{GENERATORS[name]()}{block['end']}"
+        try:
+            return f"{block['start']}{GENERATORS[name]()}{block['end']}"
+        except ImportError as error:
+            print(f"{where}: {name} is not checked: {error}")
+            return block[0]
 
     result = BLOCK.sub(renew, text)
     if len(START.findall(text)) != len(BLOCK.findall(text)):
