@@ -14,8 +14,10 @@ import numpy as np
 
 from compiler.errors import UnsupportedError, quote
 from compiler.ir import Attribute, Dimension, Length, Model, Node, Tensor
-from compiler.ops.lengths import unfit
+from compiler.ops.lengths import follows, unfit
 
+USUAL = 5
+"""The smallest length that a source is first tried with."""
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 Places = Mapping[str, str]
@@ -47,18 +49,27 @@ def bounded(name: str, least: int, most: int | None, longest: int | None, where:
     return Length(name if IDENTIFIER.fullmatch(name) else "length", least, largest)
 
 
-def all_lengths(translate: Callable[[int], tuple[Model, Places]], length: Length) -> Model:
+def all_lengths(translate: Callable[[int], tuple[Model, Places]], length: Length, *, costly: bool = False) -> Model:
     """
     The model that follows a length.
 
     Args:
         translate: gives the model of sequences of one length, and where its nodes come from.
         length: the length, with its bounds.
+        costly: whether that takes the longer the longer the sequences are: then the largest length is only asked for
+            where a constant is needed for it.
 
     Raises:
         UnsupportedError: it depends on the length in a way that is not compiled; naming the nodes that do.
     """
-    chosen = _chosen(length)
+    if costly:
+        merged = _merged(translate, length, _short(length))
+        if not any(follows(tensor.shape) for tensor in merged.constants()):
+            return merged
+    return _merged(translate, length, _chosen(length))
+
+
+def _merged(translate: Callable[[int], tuple[Model, Places]], length: Length, chosen: Sequence[int]) -> Model:
     translated = list(map(translate, chosen))
     largest, *others = (_with_reductions(model) for model, _ in translated)
     places = translated[0][1]
@@ -67,6 +78,15 @@ def all_lengths(translate: Callable[[int], tuple[Model, Places]], length: Length
     if findings:
         raise UnsupportedError(merged.origin.file, *findings)
     return merged
+
+
+def _short(length: Length) -> list[int]:
+    """
+    Small lengths, but not so small that other sizes are often the same.
+    """
+    start = max(USUAL, length.least)
+    found = [size for size in (start + 3, start, start + 1) if size <= length.most]
+    return found if len(found) > 1 else _chosen(length)
 
 
 def _chosen(length: Length) -> list[int]:

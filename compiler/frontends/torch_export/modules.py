@@ -139,7 +139,7 @@ def _read_lengths(
         origin = _origin(programs[0], name)
         return translate_fixed(programs[-1], name, origin, allow_nonfinite=allow_nonfinite)
 
-    model = all_lengths(at, length)
+    model = all_lengths(at, length, costly=True)  # torch.export unrolls the steps of recurrent layers
     return model, asking(programs[0], name, module=copy.deepcopy(module).eval().float())
 
 
