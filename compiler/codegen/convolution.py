@@ -4,20 +4,15 @@ The view of the kernel of a convolution.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from compiler.codegen.expressions import activated, plus, signature, times
 from compiler.codegen.layer import Common, LayerView
+from compiler.codegen.streaming import STREAMED, asking, step_ahead
 from compiler.ir import Attribute, Model, Node
 from compiler.ops.convolution import CHANNELS_FIRST, image_sizes
 from compiler.ops.tiles import best_tile, parts
 
-LINE = 16
-"""float32 in a line of the caches."""
-STREAMED = 1 << 18
-"""Weights from which on they come from memory, or from a cache that all cores share, when they are needed next."""
-LEAST_AHEAD = 0.3
-"""Lines for each pass, below which asking for a whole one would ask for much more than is needed soon."""
 UNROLLED = (4, 2, 1)
 """Steps of the innermost loop that one pass takes; the first that fits."""
 
@@ -117,8 +112,8 @@ class ConvolutionView(LayerView):
     window: Window = Window((), 1, 1)
     added: bool = False
     """Whether another image is added to the result."""
-    lines: int = 0
-    """Cache lines of the next block's weights that one pass of the innermost loop asks for."""
+    large: bool = False
+    """Whether the weights are larger than a core's cache."""
 
     @property
     def signature(self) -> str:
@@ -247,17 +242,6 @@ class ConvolutionView(LayerView):
         return self.window.run // self.unrolled
 
     @property
-    def lines_ahead(self) -> int:
-        """
-        The cache lines that each pass must ask for so that all tiles of a block together ask for those of the next one.
-
-        None for images of so many tiles that even one would be too many.
-        """
-        tiles = sum(len(part.down) * len(part.across) for parts in self.parts for part in parts)
-        wanted = self.unrolled * self.block / LINE / tiles
-        return math.ceil(wanted) if wanted >= LEAST_AHEAD else 0
-
-    @property
     def loops(self) -> list[str]:
         """
         The beginnings of the loops over the window, the innermost last.
@@ -289,10 +273,16 @@ class ConvolutionView(LayerView):
                     yield f"pixel = splat(load_scalar(source, {plus('at', sum_.source + step * self.window.pitch)}))"
                 yield f"{sum_.name} = fma(pixel, w{sum_.vector}, {sum_.name})"
         yield f"tap += {self.unrolled * self.block}"
-        for line in range(self.lines):
-            yield f"prefetch(weight, {plus('ahead', line * LINE)})"
-        if self.lines:
-            yield f"ahead += {self.lines * LINE}"
+        if self.ahead:
+            yield from asking(self.ahead)
+
+    @property
+    def ahead(self) -> int:
+        """
+        How much further on each pass asks for weights of the next block; 0 if none does.
+        """
+        tiles = sum(len(part.down) * len(part.across) for parts in self.parts for part in parts)
+        return step_ahead(self.unrolled * self.block, tiles) if self.large else 0
 
     def result(self, sum_: Sum) -> str:
         """
@@ -306,13 +296,6 @@ def convolution_view(model: Model, node: Node, common: Common) -> ConvolutionVie
     """
     The view of a `convolution` after all passes.
     """
-    view = _view(model, node, common)
-    weight = model.tensors[node.inputs[1]]
-    streamed = model.policy is None and weight.elements >= STREAMED
-    return replace(view, lines=view.lines_ahead) if streamed else view
-
-
-def _view(model: Model, node: Node, common: Common) -> ConvolutionView:
     source, weight = (model.tensors[name] for name in node.inputs[:2])
     height, width, filters = model.tensors[node.outputs[0]].fixed_shape
     layout = str(node.attributes["layout"])
@@ -333,6 +316,7 @@ def _view(model: Model, node: Node, common: Common) -> ConvolutionView:
         column_pitch=across * pixel,
         window=_window(layout, tuple(sizes), pair_of(node.attributes["dilation"]), tall, wide),
         added=len(node.inputs) > 3,
+        large=model.policy is None and weight.elements >= STREAMED,
     )
 
 

@@ -3,10 +3,11 @@ The kernel of a linear layer over many rows: tiles of rows times registers of ou
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.codegen.body import Body, Operand, product, sum_of, tiles
 from compiler.codegen.product_kernels import advanced
+from compiler.codegen.streaming import STREAMED, asking, step_ahead
 from compiler.ops.tiles import MOST_SUMS
 
 UNROLLED = 2
@@ -29,6 +30,8 @@ class Layer:
     added: bool
     activation: str
     """Of `x`; empty if there is none."""
+    ahead: int = 0
+    """How much further on each pass asks for weights of the next block; 0 if none does."""
 
     @property
     def short(self) -> bool:
@@ -74,7 +77,13 @@ def write_dense_over(body: Body, inputs: Sequence[Operand], result: Operand, act
             for panel in _panels(body, layer):
                 _write_tile(body, layer, panel, row, height)
         return
+    if product(weight.dims) >= STREAMED:
+        vectors = -(-layer.width // body.lanes)
+        count = -(-layer.rows // max(1, MOST_SUMS[body.lanes] // vectors))
+        layer = replace(layer, ahead=step_ahead(UNROLLED * layer.width, count))
     for panel in _panels(body, layer):
+        if layer.ahead:
+            body.add(f"ahead = {sum_of((panel.block, layer.inputs * layer.width), ('1', layer.inputs * layer.width))}")
         for row, height in _rows(body, layer, panel.size):
             _write_tile(body, layer, panel, row, height)
 
@@ -113,6 +122,8 @@ def _write_tile(body: Body, layer: Layer, panel: Panel, row: str, height: int) -
         with body.span("i", 0, whole, UNROLLED) as i:
             for step in range(UNROLLED):
                 _write_step(body, layer, sums, sum_of((i, 1), ("1", step)))
+            if layer.ahead:
+                body.add(*asking(layer.ahead))
     for step in range(whole, layer.inputs):
         _write_step(body, layer, sums, str(step))
     _write_results(body, layer, sums, registers, sum_of((row, layer.outputs), (panel.block, layer.width)))

@@ -92,15 +92,17 @@ def _dense_over(
     return activate(result, activation, parameters)
 
 
-def _attention_dims(inputs: Sequence[Tensor]) -> tuple[Dims, Dims, Dims]:
+def _attention_dims(inputs: Sequence[Tensor], attributes: Attributes) -> tuple[Dims, Dims, Dims]:
     """
-    The dims of queries, keys and values.
+    The dims of queries, keys and values; of keys that are turned, as if they were not.
     """
     if not 3 <= len(inputs) <= 4:
         refuse("attention", f"takes queries, keys, values and a mask or none, found {len(inputs)} inputs")
     need_one_computed("attention", *inputs[:3])
     need_kind("attention", (FLOAT,), *inputs)
     queries, keys, values = (dims_of("attention", tensor) for tensor in inputs[:3])
+    if attributes["turned"] and len(keys) > 1:
+        keys = (*keys[:-2], keys[-1], keys[-2])
     ranks = {len(queries), len(keys), len(values)}
     if len(ranks) > 1 or min(ranks) < 2 or len({queries[:-2], keys[:-2], values[:-2]}) > 1:
         refuse("attention", f"needs dimensions (..., T, D), found {queries}, {keys}, {values}")
@@ -110,7 +112,7 @@ def _attention_dims(inputs: Sequence[Tensor]) -> tuple[Dims, Dims, Dims]:
 
 
 def _attention_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
-    queries, keys, values = _attention_dims(inputs)
+    queries, keys, values = _attention_dims(inputs, attributes)
     scale = attributes["scale"]
     if not isinstance(scale, float) or not math.isfinite(scale):
         refuse("attention", f"attribute scale must be a finite number, found {scale}")
@@ -123,14 +125,14 @@ def _attention_result(inputs: Sequence[Tensor], attributes: Attributes) -> Tenso
 
 
 def _attention_multiply_adds(inputs: Sequence[Tensor], attributes: Attributes) -> int:
-    queries, keys, values = _attention_dims(inputs)
+    queries, keys, values = _attention_dims(inputs, attributes)
     return math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1])
 
 
 def _attention(
-    queries: Array, keys: Array, values: Array, mask: Array | None = None, *, scale: float, causal: bool
+    queries: Array, keys: Array, values: Array, mask: Array | None = None, *, scale: float, causal: bool, turned: bool
 ) -> Array:
-    scores = scale * (queries @ keys.swapaxes(-1, -2))
+    scores = scale * (queries @ (keys if turned else keys.swapaxes(-1, -2)))
     if mask is not None:
         scores = scores + mask
     if causal:
@@ -180,7 +182,7 @@ ROWS = (
         result=_attention_result,
         reference=_attention,
         arity=None,
-        attributes={"scale": float, "causal": False},
+        attributes={"scale": float, "causal": False, "turned": False},
         template="nest",
         single=True,
         multiply_adds=_attention_multiply_adds,

@@ -29,6 +29,7 @@ from compiler.passes.pack_dense import pack_dense
 from compiler.passes.pack_dense_over import pack_dense_over
 from compiler.passes.project_sequences import project_sequences
 from compiler.passes.sink_reshapes import sink_reshapes
+from compiler.passes.turn_keys import turn_keys
 
 Pass: TypeAlias = Callable[[Model, BuildOptions], Model]
 
@@ -41,6 +42,7 @@ PIPELINE: tuple[Pass, ...] = (
     fold_scales,
     project_sequences,
     fold_embeddings,
+    turn_keys,
     lower_layers,
     sink_reshapes,
     look_up_one_hots,

@@ -3,11 +3,13 @@ The kernels of general ops that bring many elements together, against the refere
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from compiler.codegen import dense_over_kernels
 from compiler.ir import DType
 from tests.generated_code.cases import Array, Case
 from tests.generated_code.nests import Nests, nests, random_inputs
@@ -119,3 +121,14 @@ def test_what_is_not_finite(found):
     for special in ([np.nan], [np.inf, -np.inf], [-np.inf, 0.0]):
         inputs = [with_special(case, random_inputs(case, rng, 2), rng, special) for case in CASES]
         check_all(found, inputs, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("way", ["plain", "compiled"])
+def test_weights_that_are_asked_for_before_they_are_needed(way, tmp_path, monkeypatch):
+    monkeypatch.setattr(dense_over_kernels, "STREAMED", 1)
+    cases = [
+        Case("dense_over", [(FLOAT, (9, 6)), normal(3, 6, 16), normal(48)], {"outputs": 40 + more}) for more in (0, 8)
+    ]
+    with nests(cases, 16, tmp_path, f"{way}_asking", plain=way == "plain") as made:
+        assert Path(str(made.module.__file__)).read_text().count("prefetch(weight, ahead)") >= len(cases)
+        check_all(made, [random_inputs(case, np.random.default_rng(3), 1) for case in cases], tolerance=1e-5)

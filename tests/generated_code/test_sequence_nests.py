@@ -37,6 +37,14 @@ def attentions() -> Iterator[Case]:
         masked = np.where(np.random.default_rng(3).random(scores) < 0.6, -np.inf, 0).astype(np.float32)
         masked[..., 0, :] = -np.inf
         yield Case("attention", [*given, masked], {"scale": 0.5, "causal": False})
+    for batch, count, length, width, wide in (((2,), 5, 20, 17, 3), ((1,), 1, 1, 1, 1), ((1, 2), 13, 150, 5, 70)):
+        given = [(FLOAT, (*batch, count, width)), (FLOAT, (*batch, width, length)), (FLOAT, (*batch, length, wide))]
+        yield Case("attention", given, {"scale": 0.25, "causal": False, "turned": True})
+        yield Case("attention", given, {"scale": 1.0, "causal": True, "turned": True})
+        masked = np.where(np.random.default_rng(4).random((count, length)) < 0.6, -np.inf, 0).astype(np.float32)
+        masked[0] = -np.inf
+        masked = masked.reshape(*(1 for _ in batch), count, length)
+        yield Case("attention", [*given, masked], {"scale": 0.5, "causal": False, "turned": True})
 
 
 def recurrences() -> Iterator[Case]:

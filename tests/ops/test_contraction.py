@@ -81,6 +81,9 @@ def test_attention(causal, lead, queries, keys):
         return functional.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=0.3)
 
     compare("attention", inputs, attend, scale=0.3, causal=causal)
+    columns = np.ascontiguousarray(inputs[1].swapaxes(-1, -2))
+    turned = [inputs[0], columns, inputs[2]]
+    compare("attention", turned, lambda q, k, v: attend(q, k.mT, v), scale=0.3, causal=causal, turned=True)
     compare("attention", [constant(*lead, queries, 8), *inputs[1:]], attend, scale=0.3, causal=causal)
     compare("attention", [inputs[0] * 300, *inputs[1:]], attend, scale=0.3, causal=causal)
 
@@ -169,6 +172,8 @@ Q, K, V = (BATCH, 2, 4, 8), (BATCH, 2, 6, 8), (BATCH, 2, 6, 5)
         ("attention", [(BATCH, 8), (BATCH, 8), (BATCH, 8)], {}, r"needs dimensions \(..., T, D\)"),
         ("attention", [Q, V, V], {}, "do not fit"),
         ("attention", [Q, K, (BATCH, 2, 7, 5)], {}, "do not fit"),
+        ("attention", [Q, K, V], {"turned": True}, "do not fit"),
+        ("attention", [Q, K, V], {"turned": 1}, "turned must be bool"),
         ("attention", [Q, K, V, (BATCH, 4, 6)], {}, "must have 3 dimensions"),
         ("attention", [Q, K, V, (BATCH, 2, 4, 5)], {}, "do not broadcast"),
         ("attention", [(BATCH, 1, 4, 8), (BATCH, 1, 6, 8), (BATCH, 1, 6, 5), (2, 4, 6)], {}, "larger than the scores"),
