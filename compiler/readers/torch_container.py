@@ -20,7 +20,11 @@ STREAM_PROTOCOL = 1001
 SIZES = {"f2": 2, "f4": 4, "f8": 8, "bf2": 2, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "b1": 1}
 """Bytes of an element, by NumPy type code; `bf2` is bfloat16, which NumPy lacks."""
 
-ADVICE = "save model.policy.state_dict() instead, or pass the .zip that model.save() writes"
+ADVICE = (
+    "save model.policy.state_dict() of an agent, or the state_dict() of another module (of a checkpoint of training "
+    "the one in it: torch.save(torch.load(file)['model'], 'weights.pth')); or pass the .zip that model.save() writes, "
+    "or what torch.export.save() does"
+)
 STORAGE_TYPES = {
     "HalfStorage": "f2",
     "FloatStorage": "f4",

@@ -12,6 +12,7 @@ from compiler.frontends.sb3.description import COMBINED, FLATTEN, NATURE, Family
 from compiler.readers.pickle_machine import Symbol, describe
 from compiler.readers.tensors import TensorFile
 
+MODULE = "of another module of PyTorch, name what makes it: --module package.module:factory --trust"
 COMPILED_WITH = "_orig_mod"
 """What torch.compile puts into the paths of the modules that it wraps."""
 
@@ -144,7 +145,8 @@ def policy_from_keys(file: TensorFile, where: str) -> str:
         if any(mark.pattern.match(name) for name in names):
             return mark.policy
     shown = ", ".join(quote(name) for name in list(file.tensors)[:5]) or "none"
-    raise CheckpointError(where, f"the tensors are not those of a Stable-Baselines3 policy; the first are {shown}")
+    found = f"the tensors are not those of a Stable-Baselines3 policy; the first are {shown}"
+    raise CheckpointError(where, f"{found}; {MODULE}")
 
 
 def with_extractor(policy: str, extractor: str) -> str:

@@ -17,14 +17,13 @@ from compiler.errors import UnsupportedError, quote
 from compiler.frontends.lengths import Places, all_lengths
 from compiler.frontends.source import Ask
 from compiler.frontends.torch_export.dynamic import Dynamic, Shapes, read_dynamic
+from compiler.frontends.torch_export.explaining import explained
 from compiler.frontends.torch_export.program import translate, translate_fixed
 from compiler.frontends.torch_export.quiet import quietly
 from compiler.frontends.torch_export.running import asking
 from compiler.ir import Length, Model, Origin
 
 FORMAT = "torch-module"
-
-ADVICE = "export it yourself with torch.export and give the .pt2 file, or make the model exportable"
 
 
 def exported(
@@ -59,9 +58,7 @@ def exported(
         try:
             return torch.export.export(module, arguments, keywords or None, dynamic_shapes=shapes)
         except Exception as error:  # torch.export runs the user's code, and raises whatever that raises
-            text = f"torch.export refuses the module: {type(error).__name__}: {quote(str(error), 600)}"
-            hint = "; with dynamic=False all sizes are fixed" if dynamic else ""
-            raise UnsupportedError(where, f"{text}; {ADVICE}{hint}") from error
+            raise UnsupportedError(where, explained(error)) from error
 
 
 def _doubled(value: Any) -> Any:

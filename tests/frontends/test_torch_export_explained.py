@@ -1,0 +1,72 @@
+"""
+What torch.export refuses, explained: the user's line, the cause and the way out.
+"""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from compiler.errors import UnsupportedError
+from compiler.frontends.torch_export import from_module
+from tests.frontends.test_torch_export_errors import Applied
+
+X = torch.randn(3, 4, 6)
+
+
+class Packing(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = nn.LSTM(6, 5, batch_first=True)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return self.memory(packed)[1][0][0]
+
+
+def refusal(module: nn.Module, *inputs: Tensor, dynamic: bool = True) -> str:
+    with pytest.raises(UnsupportedError) as caught:
+        from_module(module, inputs, name="robot", dynamic=dynamic)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_packed_sequences(dynamic):
+    text = refusal(Packing(), X, torch.tensor([4, 2, 3]), dynamic=dynamic)
+    assert text.startswith("robot: test_torch_export_explained.py:")
+    assert "self.memory(packed)" in text
+    assert "outputs[torch.arange(batch), lengths - 1]" in text
+
+
+def test_a_branch_on_data():
+    def branching(x: Tensor) -> Tensor:
+        return x + 1 if x.sum() > 0 else x - 1
+
+    text = refusal(Applied(branching), X)
+    assert "x + 1 if x.sum() > 0 else x - 1" in text
+    assert "torch.where" in text
+
+
+def test_a_size_that_depends_on_data():
+    text = refusal(Applied(lambda x: functional.one_hot(x.long())), X)
+    assert "one_hot with num_classes" in text
+
+
+def test_a_distribution():
+    text = refusal(Applied(lambda x: torch.distributions.Normal(x, 1.0).log_prob(x)), X)
+    assert "validate_args=False" in text
+
+
+def test_a_batch_that_is_taken_for_a_number():
+    text = refusal(Applied(lambda x: x.reshape(3, 24)), X)
+    assert "x.shape" in text
+    assert "dynamic=False" in text
+
+
+def test_whatever_else_is_raised_is_said_as_it_is():
+    def broken(x: Tensor) -> Tensor:
+        raise RuntimeError("the arm is not connected")
+
+    text = refusal(Applied(broken), X)
+    assert "torch.export refuses the module at test_torch_export_explained.py:" in text
+    assert "the arm is not connected" in text
