@@ -34,14 +34,15 @@ def sound() -> bytes:
     return encode(sample()).data[:-SEAL]
 
 
-def message(change: Callable[[Plain], object]) -> bytes:
+def message(change: Callable[[Plain], object], base: bytes | None = None) -> bytes:
     """
-    A message with the sound file's content after a change, laid out as the schema says.
+    A message with a sound file's content after a change, laid out as the schema says.
 
     Args:
         change: is given all fields as plain values; `blob` is a bytearray.
+        base: the message of the sound file, if it is another than `sound`.
     """
-    with schema().Model.from_bytes(sound(), traversal_limit_in_words=HEAD_WORDS) as root:
+    with schema().Model.from_bytes(base or sound(), traversal_limit_in_words=HEAD_WORDS) as root:
         fields = root.to_dict()
     fields["blob"] = bytearray(fields["blob"])
     for node in fields["nodes"]:
