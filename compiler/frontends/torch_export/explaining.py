@@ -18,8 +18,8 @@ DISTRIBUTIONS = "/torch/distributions/"
 
 ADVICE = "export it yourself with torch.export and give the .pt2 file, or make the model exportable"
 SEQUENCES = (
-    "works on packed sequences, whose sizes depend on their lengths, which torch can't export: give the layer sequences of one "
-    "length, and take the output at each last step, outputs[torch.arange(batch), lengths - 1]"
+    "works on packed sequences, whose sizes depend on their lengths, which torch can't export: give the layer sequences "
+    "of one length, and take the output at each last step, outputs[torch.arange(batch), lengths - 1]"
 )
 ARGUMENTS = (
     "makes a distribution of torch, which looks at the values of its arguments: pass validate_args=False, or compute "
