@@ -97,9 +97,23 @@ def test_a_sequence_of_samples_is_refused():
     assert "robot" in refused(module, X)
 
 
-@pytest.mark.parametrize("function", [lambda x: x[x > 0], lambda x: x.nonzero(), lambda x: x * x.max().item()])
-def test_what_depends_on_the_data_is_refused(function):
-    assert "robot" in refused(Applied(function), X, dynamic=False)
+@pytest.mark.parametrize(
+    ("function", "way"),
+    [
+        (lambda x: x[x > 0], "use torch.where"),
+        (lambda x: x.nonzero(), "use torch.where"),
+        (lambda x: x.masked_select(x > 0), "use torch.where"),
+        (lambda x: x * x.max().item(), "keep it a tensor"),
+    ],
+)
+def test_what_depends_on_the_data_is_refused(function, way):
+    text = refused(Applied(function), X, dynamic=False)
+    assert way in text
+    assert "test_torch_export_errors.py:" in text
+
+
+def test_a_number_out_of_a_constant_is_known():
+    comparison.compare(Applied(lambda x: x * OFFSETS.max().item()), (X,))
 
 
 @pytest.mark.parametrize("function", [lambda x: x + torch.rand_like(x), lambda x: torch.bernoulli(x.sigmoid())])

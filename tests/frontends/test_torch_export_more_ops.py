@@ -193,3 +193,86 @@ def test_bilinear_layers():
 def test_what_of_these_is_refused(function, text):
     with pytest.raises(UnsupportedError, match=text):
         check_functions([function], X)
+
+
+class Attending(nn.Module):  # type: ignore[misc]
+    """
+    nn.MultiheadAttention with all that can be said to it.
+    """
+
+    later: Tensor
+    bias: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.more = nn.MultiheadAttention(8, 4, bias=False, add_bias_kv=True, add_zero_attn=True, batch_first=True)
+        self.register_buffer("later", torch.ones(5, 5).triu(1).bool())
+        self.register_buffer("bias", torch.randn(5, 5))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
+        padding = torch.arange(5) >= lengths.unsqueeze(1)
+        return [
+            self.plain(x, x, x, key_padding_mask=padding, need_weights=False)[0],
+            self.plain(x, x, x, attn_mask=self.later, is_causal=True, need_weights=False)[0],
+            self.plain(x, x, x, attn_mask=self.bias, key_padding_mask=padding)[1],
+            self.plain(x, x, x, attn_mask=self.later, average_attn_weights=False)[1],
+            self.more(x, x, x)[0],
+        ]
+
+
+def test_attention_of_several_heads_with_masks():
+    compare(Attending(), (torch.randn(2, 5, 8), torch.tensor([5, 3])))
+
+
+def test_attention_with_shared_heads_and_masks():
+    query, key = torch.randn(2, 4, 5, 8), torch.randn(2, 2, 7, 8)
+    heads, places = torch.randn(4, 1, 7), torch.randn(5, 7)
+    attend = functional.scaled_dot_product_attention
+    check_functions(
+        [
+            lambda q, k: attend(q, k, k + 1, enable_gqa=True, is_causal=True, scale=0.2),
+            lambda q, k: attend(q, k, k, attn_mask=heads, enable_gqa=True),
+            lambda q, k: attend(q, k, k[..., :3], attn_mask=places, enable_gqa=True),
+            lambda q, k: attend(q[:, :2], k, k, attn_mask=torch.zeros(5, 7).bool()),
+        ],
+        query,
+        key,
+    )
+
+
+def test_convolutions_of_all_kinds():
+    signal, weight = torch.randn(2, 4, 11), torch.randn(8, 4, 3)
+    bias = torch.randn(8)
+    check_functions(
+        [
+            lambda x: functional.conv1d(x, weight[:, :1], bias, 1, 0, 1, 4),
+            lambda x: functional.conv1d(x, weight[:, :2], bias, 2, 3, 1, 2),
+            lambda x: functional.conv1d(x, weight, None, 1, "same", 3),
+            lambda x: functional.conv_transpose1d(x, weight[:4], None, 3, 0, 1, 2),
+            lambda x: functional.conv_transpose1d(x, weight[:4, :, :2], None, 3, 2, 2, 4, 2),
+            lambda x: functional.conv_transpose2d(
+                x.unsqueeze(2), weight[:4].unsqueeze(2), None, (1, 2), (0, 1), (0, 1), 2
+            ),
+            *(
+                lambda x, mode=mode: functional.pad(x, (2, 1), mode=mode)
+                for mode in ("reflect", "replicate", "circular")
+            ),
+            lambda x: functional.pad(x, (-1, 2), value=3.0),
+        ],
+        signal,
+    )
+
+
+def test_resizing_with_corners_aligned_or_not():
+    sizes = ((5, 13), (1, 1), (3, 1), (18, 16))
+    check_functions(
+        [
+            lambda x, size=size, aligned=aligned: functional.interpolate(
+                x, size=size, mode="bilinear", align_corners=aligned
+            )
+            for size in sizes
+            for aligned in (True, False)
+        ],
+        torch.randn(2, 3, 9, 8),
+    )

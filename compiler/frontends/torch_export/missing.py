@@ -16,6 +16,8 @@ from compiler.frontends.torch_export.translations import TRANSLATIONS
 
 RANDOM = ("rand", "bernoulli", "multinomial", "normal", "native_dropout", "exponential", "poisson")
 """In the names of ops that draw numbers."""
+DEPENDENT = ("nonzero", "unique", "masked_select")
+"""In the names of ops whose results' sizes depend on the data."""
 MOST_MISSING = 50
 
 
@@ -61,6 +63,10 @@ def _missing(op: str, nodes: Iterable[torch.fx.Node]) -> str:
     others = f", and {len(more)} more of it" if more else ""
     if is_random(first):
         return f"{place(first)}{others} {TRAINING}"
+    if any(word in str(first.target) for word in DEPENDENT):
+        return (
+            f"{place(first)} gives as many elements as the data say, which can't be compiled{others}; use torch.where"
+        )
     found = nearest_to(first)
     instead = f"; the nearest that is: {found}" if found else ""
     return f"{place(first)} is not compiled{others}{instead}"

@@ -29,6 +29,7 @@ MOST_ELEMENTS = 1 << 27
 """Of what is computed at build time, before memory is taken for it."""
 TRIED = 8
 """The length of sequences, where that is dynamic, with which operations are tried."""
+NUMBER = "takes a number out of a tensor (.item(), int(), float()), which depends on the data: keep it a tensor"
 STATISTICS = "if it is a statistic of training, call module.eval() before the export"
 
 
@@ -261,6 +262,11 @@ class _Translation:
         What a node gives: computed at once if nothing in it is.
         """
         recorded = node.meta.get("val")
+        if node.target is torch.ops.aten._local_scalar_dense.default:
+            (given,) = torch.fx.map_arg(node.args, self._argument)
+            if isinstance(given, torch.Tensor):
+                return given.item()
+            self.graph.refuse(NUMBER)
         if isinstance(recorded, torch.SymInt | torch.SymFloat | torch.SymBool | int | float | bool):
             return self.batch.size(recorded)
         arguments = torch.fx.map_arg(node.args, self._argument)
