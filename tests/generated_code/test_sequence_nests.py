@@ -61,6 +61,10 @@ def recurrences() -> Iterator[Case]:
             yield Case("rnn", [x, state, *weights(1, 1)], {"reverse": reverse, "kind": "relu" if reverse else "tanh"})
             packed = pack_recurrence(weights(4, 0)[1], 16)
             yield Case("lstm_steps", [(FLOAT, (steps, count, 4 * units)), state, state, packed], {"reverse": reverse})
+    state = (FLOAT, (7, 18))  # as many sequences as share their weights, and one more; units that leave some over
+    for reverse in (False, True):
+        packed = pack_recurrence(normal(72, 18) * np.float32(0.5), 16)
+        yield Case("lstm_steps", [(FLOAT, (3, 7, 72)), state, state, packed], {"reverse": reverse})
     yield Case("lstm", [(FLOAT, (2, 1, 3)), normal(1, 5), normal(1, 5), normal(20, 3), normal(20, 5), normal(20)])
 
 
