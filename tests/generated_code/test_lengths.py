@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from compiler.check import check
+from compiler.codegen.element_kernels import BINARY, UNARY
 from compiler.frontends.lengths import all_lengths
 from compiler.ir import BATCH, DType, Length, Model, Origin, Output
+from compiler.ops import OPS
 from compiler.ops.builder import GraphBuilder
-from compiler.ops.lengths import at_length
+from compiler.ops.lengths import FOLLOWING, at_length
 from compiler.ops.reference import evaluate
 from compiler.options import BuildOptions
 from compiler.passes import PIPELINE
@@ -29,7 +31,7 @@ WEIGHTS = {name: RNG.normal(size=shape).astype(np.float32) for name, shape in (
     ("wide", (21, 6)), ("gates", (20, 6)), ("recurrent", (20, 5)), ("gate_bias", (20,)), ("state", (1, 5)),
     ("new", (15, 6)), ("kept", (15, 5)), ("new_bias", (15,)), ("kept_bias", (15,)),
     ("plain", (5, 6)), ("loop", (5, 5)), ("plain_bias", (5,)), ("filters", (4, 3, 1, 3)), ("filter_bias", (4,)),
-    ("down", (2, 6, 3, 1)), ("down_bias", (2,)),
+    ("down", (2, 6, 3, 1)), ("down_bias", (2,)), ("groups", (3,)), ("group_bias", (3,)),
 )}  # fmt: skip
 
 
@@ -181,7 +183,23 @@ def convolved(s: Sketch) -> None:
     s.add("conv", tall, s.constant("down"), s.constant("down_bias"), padding=(1, 0))
 
 
-SKETCHES = (elements, arranged, folded, products, stepped, convolved)
+def framed(s: Sketch) -> None:
+    """
+    Images one after the other, and images whose channels are the steps.
+    """
+    n = s.length
+    s.inputs["frames"] = s.given("frames", DType.FLOAT32, n, 3, 1, 6)
+    for image in (s.inputs["frames"], s.add("reshape", s.inputs["frames"], shape=(1, n, 3, 6))):
+        s.add("max_pool", image, kernel=(1, 2), stride=(1, 2))
+        s.add("avg_pool", image, kernel=(1, 3), stride=(1, 1), padding=(0, 1))
+        s.add("adaptive_avg_pool", image, size=(1, 2))
+        s.add("upsample_nearest", image, size=(4, 12), scales=(4.0, 2.0))
+        s.add("upsample_bilinear", image, size=(4, 12), scales=(4.0, 2.0), align_corners=False)
+    s.add("conv", s.inputs["frames"], s.constant("filters"), s.constant("filter_bias"), padding=(0, 1))
+    s.add("group_norm", s.inputs["frames"], s.constant("groups"), s.constant("group_bias"), groups=1)
+
+
+SKETCHES = (elements, arranged, folded, products, stepped, convolved, framed)
 
 
 def following(sketch: Callable[[Sketch], None]) -> Model:
@@ -253,6 +271,13 @@ def test_every_pass_keeps_what_a_model_gives_at_each_length(sketch):
             left, right = (evaluate(at_length(one, length), given) for one in (before, model))
             for old, new in zip(before.outputs, model.outputs, strict=True):
                 np.testing.assert_allclose(left[old.tensor], right[new.tensor], rtol=1e-5, atol=1e-6)
+
+
+def test_every_op_that_can_follow_a_length_is_tried():
+    alike = {*UNARY, *BINARY, "where", "cast"} | {name for name, op in OPS.items() if op.elementwise}
+    tried = {node.op for sketch in SKETCHES for node in following(sketch).nodes}
+    made_by_passes = {"lstm_steps", "dense_over"}
+    assert {*FOLLOWING} - alike - made_by_passes <= tried
 
 
 def small() -> Model:
