@@ -10,16 +10,17 @@ SHORTEST = 3
 CLOSE = 0.78
 
 
-def nearest(name: str, known: Mapping[str, str]) -> str | None:
+def nearest(name: str, known: Mapping[str, str], close: float = CLOSE) -> str | None:
     """
     What is most like a name: of what it is a part of, what is a part of it, and what has nearly the same letters.
 
     Args:
         name: the operation's name without its overload.
         known: what is supported, by such names.
+        close: how like another name must be, from 0 to 1.
     """
     parts = [other for other in known if len(other) >= SHORTEST and (other in name or name in other)]
-    like = [*parts, *difflib.get_close_matches(name, known, n=1, cutoff=CLOSE)]
+    like = [*parts, *difflib.get_close_matches(name, known, n=1, cutoff=close)]
     if not like:
         return None
     return known[max(like, key=lambda other: difflib.SequenceMatcher(None, name, other).ratio())]

@@ -161,3 +161,16 @@ def test_a_bias_that_is_added_joins_its_layer(shape, fused, swapped):
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     model = compare(with_output_shapes(proto).SerializeToString(), [np.zeros((1, 5, 4), np.float32)])
     assert ("plus" not in {node.op for node in model.nodes}) == fused
+
+
+@pytest.mark.parametrize("largest", [0, 1])
+def test_orders(largest):
+    model = one_node("TopK", {"k": whole(3)}, [None, 5, 4], outputs=2, axis=1, largest=largest)
+    compare(model.SerializeToString(), [weights(2, 5, 4)])
+    model = one_node("TopK", {"k": whole(70)}, [None, 80], outputs=2, largest=largest)
+    compare(model.SerializeToString(), [weights(2, 80)])
+
+
+@pytest.mark.parametrize("op", ["Atan", "Asin", "Acos"])
+def test_arcs(op):
+    compare(one_node(op, {}, [None, 6]).SerializeToString(), [np.tanh(weights(3, 6))])

@@ -18,7 +18,7 @@ from compiler.frontends.onnx_file.loading import inputs_of
 
 BATCH = "policyc batch"
 ONE_AXIS = {"ArgMax": 0, "ArgMin": 0, "Concat": 0, "Gather": 0, "GatherElements": 0, "Hardmax": -1, "Split": 0}
-ONE_AXIS |= {"LogSoftmax": -1, "LpNormalization": -1, "Softmax": -1}
+ONE_AXIS |= {"LogSoftmax": -1, "LpNormalization": -1, "Softmax": -1, "TopK": -1}
 """Ops that work along the axis that an attribute names, with its default."""
 INNER = {"Conv": 3, "ConvTranspose": 3, "InstanceNormalization": 3, "AveragePool": 2, "MaxPool": 2, "Trilu": 2}
 """How many of the last dims of its first input an op works along; at most those after the first."""

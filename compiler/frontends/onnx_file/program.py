@@ -21,6 +21,8 @@ from compiler.frontends.onnx_file.translations import TRANSLATIONS
 from compiler.ir import DType, Model, Origin, Output
 
 MOST_MISSING = 50
+ALIKE = 0.6
+"""How like another's the name of an op must be to be named instead; ONNX's say what they do."""
 WEIGHED = frozenset(
     {"BatchNormalization", "Conv", "ConvTranspose", "GRU", "Gemm", "GroupNormalization", "InstanceNormalization"}
     | {"LSTM", "LayerNormalization", "MatMul", "PRelu", "RMSNormalization", "RNN"}
@@ -296,4 +298,4 @@ def nearest_to(op: str) -> str | None:
     """
     The op that is translated and whose name is most like another.
     """
-    return nearest(op.lower(), {known.lower(): known for known in TRANSLATIONS})
+    return nearest(op.lower(), {known.lower(): known for known in TRANSLATIONS}, ALIKE)

@@ -99,6 +99,22 @@ def _tan(g: Graph, given: Given, has: Has) -> Value:
     return g.broadcast("over", g.add("sin", given), g.add("cos", given))
 
 
+def _asin(g: Graph, given: Given, has: Has) -> Value:
+    """
+    The angle whose tangent is x / sqrt(1 - x^2).
+    """
+    below, above = (g.add("sqrt", [g.broadcast(row, 1.0, given[0])]) for row in ("minus", "plus"))
+    return g.add("atan", [g.broadcast("over", given[0], g.broadcast("times", below, above))])
+
+
+def _acos(g: Graph, given: Given, has: Has) -> Value:
+    """
+    Twice the angle whose tangent is sqrt((1 - x) / (1 + x)).
+    """
+    below, above = (g.add("sqrt", [g.broadcast(row, 1.0, given[0])]) for row in ("minus", "plus"))
+    return g.broadcast("times", g.add("atan", [g.broadcast("over", below, above)]), 2.0)
+
+
 def _asinh(g: Graph, given: Given, has: Has) -> Value:
     """
     Of |x|: log1p(|x| + x^2 / (1 + sqrt(x^2 + 1))), which loses nothing near 0.
@@ -169,6 +185,7 @@ def _where(g: Graph, given: Given, has: Has) -> Value:
 
 ROWS: dict[str, str] = {
     "Abs": "absolute",
+    "Atan": "atan",
     "Ceil": "ceil",
     "Cos": "cos",
     "Erf": "erf",
@@ -200,7 +217,9 @@ BINARY: dict[str, str] = {
 TRANSLATIONS: dict[str, Any] = {
     **{op: unary(row) for op, row in ROWS.items()},
     **{op: binary(row) for op, row in BINARY.items()},
+    "Acos": _acos,
     "Acosh": _acosh,
+    "Asin": _asin,
     "Asinh": _asinh,
     "Atanh": _atanh,
     "Cast": cast,

@@ -129,6 +129,15 @@ def _hardmax(g: Graph, given: Given, has: Has) -> Value:
     return g.cast(g.broadcast("equal", place, line), DType.FLOAT32)
 
 
+def _top(g: Graph, given: Given, has: Has) -> Value:
+    """
+    The first in order and their places; also where any order would do.
+    """
+    x, count = given[0], g.integers(given[1], "the number")[0]
+    axis, largest = g.axis(has.get("axis", -1), len(dims_of(x))), bool(has.get("largest", 1))
+    return g.add_all("top", [x], axis=axis, count=count, largest=largest)
+
+
 TRANSLATIONS: dict[str, Translation] = {
     "ArgMax": _index("index_of_max"),
     "ArgMin": _index("index_of_min"),
@@ -138,4 +147,5 @@ TRANSLATIONS: dict[str, Translation] = {
     "GatherND": _gather_nd,
     "Hardmax": _hardmax,
     "OneHot": _one_hot,
+    "TopK": _top,
 }

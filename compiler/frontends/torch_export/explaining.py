@@ -18,7 +18,7 @@ DISTRIBUTIONS = "/torch/distributions/"
 
 ADVICE = "export it yourself with torch.export and give the .pt2 file, or make the model exportable"
 SEQUENCES = (
-    "works on packed sequences, whose sizes depend on their lengths, which torch can't export: give the layer sequences "
+    "works on packed sequences, whose sizes depend on their lengths, which torch can't export: give layers sequences "
     "of one length, and take the output at each last step, outputs[torch.arange(batch), lengths - 1]"
 )
 ARGUMENTS = (
