@@ -222,6 +222,34 @@ def test_a_program_file_without_bounds_needs_a_longest_length(tmp_path):
     assert found.most == 30
 
 
+FACTORY = """
+import torch
+
+def factory():
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh())
+    return module, (torch.zeros(2, 9, 3),), {"input": {0: "batch", 1: "steps"}}
+"""
+
+
+def test_a_factory_says_what_is_dynamic(tmp_path, monkeypatch):
+    (tmp_path / "made_for_lengths.py").write_text(FACTORY)
+    monkeypatch.chdir(tmp_path)
+    torch.save(nn.Sequential(nn.Linear(3, 4), nn.Tanh()).state_dict(), "weights.pth")
+    choices: dict[str, Any] = {"module": "made_for_lengths:factory", "trust": True}
+    model = compiler.load_model("weights.pth", longest=12, **choices)
+    assert model.tensors[model.inputs[0]].shape == ("batch", Length("steps", 1, 12), 3)
+    with pytest.raises(UnsupportedError, match="'steps' has no largest length"):
+        compiler.load_model("weights.pth", **choices)
+
+
+def test_other_targets_refuse_a_length(tmp_path):
+    model = read(Averaged(), MASKED, {"words": BOTH, "left_out": BOTH})
+    for target in ("native", "c", "wasm", "exe"):
+        with pytest.raises(BuildError, match=f"the target {target} takes sizes that are fixed; length<=24 is not"):
+            compiler.build(model, out=tmp_path, target=target)
+    assert not list(tmp_path.iterdir())
+
+
 def onnx_file(path: Path, module: nn.Module, examples: Any) -> Path:
     axes = {name: {0: "batch", 1: "steps"} for name in ("words", "left_out")[: len(examples)]}
     torch.onnx.export(
