@@ -43,8 +43,8 @@ def wide() -> Model:
     """
     rng = np.random.default_rng(2)
     graph = GraphBuilder()
-    source = graph.input("x", DType.FLOAT32, (BATCH, 200, 20))
-    weight, bias = (graph.constant(n, rng.normal(size=s).astype(np.float32)) for n, s in (("w", (30, 20)), ("b", 30)))
+    source = graph.input("x", DType.FLOAT32, (BATCH, 300, 100))
+    weight, bias = (graph.constant(n, rng.normal(size=s).astype(np.float32)) for n, s in (("w", (40, 100)), ("b", 40)))
     hidden = graph.add("tanh", [graph.add("linear_over", [source, weight, bias], "layer")], "tanh")
     result = graph.add("reduce_sum", [hidden], "sum", axes=(0,), keep=False)
     return Model("wide", tuple(graph.nodes), graph.tensors, ("x",), (Output("y", result),), ORIGIN, batched=False)

@@ -110,7 +110,7 @@ def test_names_and_values_that_json_has_no_plain_words_for(tmp_path):
     output = replace(model.outputs[0], name='a "quoted"\nn\u00e4me\u2713')
     named = replace(model, outputs=(output,))
     build = built(named, tmp_path, **HERE, nonfinite="propagate")
-    (found,) = answers(build.path / "wide", {"inputs": {"x": np.full(4000, np.nan).tolist()}})
+    (found,) = answers(build.path / "wide", {"inputs": {"x": np.full(30000, np.nan).tolist()}})
     assert list(found["outputs"]) == [output.name]
     assert np.isnan(found["outputs"][output.name]).all()
 

@@ -15,10 +15,13 @@ import pytest
 
 from compiler import products
 from compiler.errors import VerificationError
+from compiler.ir import BATCH, DType, Model, Output
+from compiler.ops.builder import GraphBuilder
 from compiler.targets import machines
 from compiler.verify_package import verify_package
 from tests.targets.general_models import (
     MODELS,
+    ORIGIN,
     assert_alike,
     built,
     counter,
@@ -62,7 +65,7 @@ def test_a_large_workspace_and_no_batch(modules):
     model = wide()
     inputs = inputs_of(model, 1)
     assert_alike(modules["wide"].predict(inputs[0][0]), [expected_of(model, inputs)[0][0]])
-    with pytest.raises(ValueError, match=r"x: expected shape \(200, 20\), found \(1, 200, 20\)"):
+    with pytest.raises(ValueError, match=r"x: expected shape \(300, 100\), found \(1, 300, 100\)"):
         modules["wide"].predict(inputs[0])
 
 
@@ -218,6 +221,23 @@ def test_all_processors_of_a_portable_package_are_asked(tmp_path, monkeypatch):
     here = [level.suffix for level in machines.find(None).levels if machines.is_here(level)]
     assert asked == here[:-1]
     assert verify_package(build.path).verification.observations == 8
+
+
+def test_weights_are_mapped_and_nowhere_else(tmp_path):
+    graph = GraphBuilder()
+    weight = np.random.default_rng(0).normal(size=(1000, 1000)).astype(np.float32)
+    inputs = [graph.input("x", DType.FLOAT32, (BATCH, 1000)), graph.constant("w", weight)]
+    result = graph.add("linear", [*inputs, graph.constant("b", np.zeros(1000, np.float32))], "layer")
+    model = Model("large", tuple(graph.nodes), graph.tensors, ("x",), (Output("y", result),), ORIGIN)
+    folder = built(model, tmp_path, **HERE).path
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+    assert sizes.pop("model.bin") > 4 * weight.size
+    assert sum(sizes.values()) < 100_000
+    text = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport large\nprint(open('/proc/self/maps').read())"
+    if sys.platform == "linux":
+        done = subprocess.run([sys.executable, "-I", "-c", text], capture_output=True, text=True, check=True)
+        (mapped,) = [line for line in done.stdout.splitlines() if line.endswith("large/model.bin")]
+        assert mapped.split()[1] in ("r--p", "r--s")
 
 
 def test_a_build_is_the_same_every_time(packages, tmp_path):
