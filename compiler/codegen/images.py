@@ -13,6 +13,8 @@ from compiler.ops.convolution import CHANNELS_FIRST, image_sizes
 
 IMAGE_OPS = ("convolution", "pad", "channels_first")
 """The ops whose views are made here."""
+FIRST_LEVEL = 8192
+"""float32 that the first level of a core's caches has room for."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,13 @@ class ChannelsFirstView(LayerView):
 
     channels: int = 0
     pixels: int = 0
+
+    @property
+    def large(self) -> bool:
+        """
+        Whether the first level of caches has no room for an image, so that it is better read line by line.
+        """
+        return self.channels * self.pixels > FIRST_LEVEL
 
 
 def image_view(model: Model, node: Node, common: LayerView) -> LayerView:

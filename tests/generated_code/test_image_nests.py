@@ -81,6 +81,8 @@ def with_channels_last() -> Iterator[Case]:
                     yield Case("pool2d", [(FLOAT, dims)], {**shared, "kind": "max"}, exact=True)
                     yield Case("pool2d", [(FLOAT, dims)], {**shared, "kind": "mean", "count_padding": True})
                     yield Case("pool2d", [(FLOAT, dims)], {**shared, "kind": "mean", "count_padding": False})
+    yield Case("channels_first", [(FLOAT, (5, 7, 9))], exact=True)
+    yield Case("channels_first", [(FLOAT, (10, 13, 70))], exact=True)  # larger than what is copied at once
     for activation in ("", "relu"):
         attributes: dict[str, Any] = {
             "filters": 32,
