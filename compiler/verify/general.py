@@ -69,7 +69,7 @@ def compare_general(
     count, worst, hard = 0, 0.0, 0
     for model, size, where in _questions(source):
         inputs = [_random(model, name, size, rng) for name in given_of(model)]
-        expected = _expected(model, inputs, ask)
+        expected = _expected(model, inputs, ask, where)
         for how, found in _answers(model, predictor, inputs):
             error, ill = _compare(model, inputs, found, expected, f"{how} {size}{where}", seed)
             worst, hard = max(worst, error), hard + ill
@@ -153,7 +153,7 @@ def random_inputs(model: Model, size: int, seed: int = 0) -> list[Array]:
     return [_random(model, name, size, rng) for name in model.inputs]
 
 
-def _expected(model: Model, inputs: list[Array], ask: Ask | None) -> list[Array]:
+def _expected(model: Model, inputs: list[Array], ask: Ask | None, where: str) -> list[Array]:
     wanted = [tensor for _, tensor in results_of(model)]
     values = evaluate(model, dict(zip(given_of(model), inputs, strict=True)), wanted)
     reference = [values[tensor] for tensor in wanted]
@@ -164,8 +164,9 @@ def _expected(model: Model, inputs: list[Array], ask: Ask | None) -> list[Array]
         if _error(own, theirs).max(initial=0) > 1:
             raise SourceDiffersError(
                 model.origin.file,
-                f"output {quote(name)}: the source gives {_shown(theirs)}, the operations as policyc understands "
-                f"them give {_shown(own)}: this is a fault of policyc, or observations of a batch depend on each other",
+                f"output {quote(name)}{where}: the source gives {_shown(theirs)}, the operations as policyc "
+                f"understands them give {_shown(own)}: this is a fault of policyc, or observations of a batch depend "
+                "on each other" + (", or the source computes something else at some lengths" if where else ""),
             )
     return right
 

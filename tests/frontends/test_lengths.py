@@ -14,7 +14,7 @@ from torch.nn import functional
 
 import compiler
 from compiler.check import check
-from compiler.errors import BuildError, PolicycError, UnsupportedError
+from compiler.errors import BuildError, PolicycError, UnsupportedError, VerificationError
 from compiler.frontends.lengths import bounded
 from compiler.frontends.torch_export import from_module
 from compiler.ir import Length, Model
@@ -344,6 +344,16 @@ def test_dynamic_sizes_are_given_by_name_or_in_order():
     only = read(module, MASKED, {"words": {0: "batch"}, "left_out": {0: "batch"}})
     assert length_of(only) is None
     assert only.batched
+
+
+class Branching(nn.Module):  # type: ignore[misc]
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(1) if x.shape[1] < 10 else x.amax(1)
+
+
+def test_what_computes_something_else_at_some_lengths_does_not_become_a_predictor(tmp_path):
+    with pytest.raises(VerificationError, match=r"length 12: .* computes something else at some lengths"):
+        compiler.build(Branching(), out=tmp_path, example_inputs=(torch.zeros(2, 9, 4),), dynamic={"x": BOTH}, lanes=4)
 
 
 def test_a_size_may_be_the_length_and_a_number():
