@@ -303,8 +303,8 @@ class GeneralNativeView:
         """
         never = "Never given by this model"
         finite = "A value of an input is NaN or infinite" + (", or one of the state." if self.recurrent else ".")
-        where = "A whole number in an input is below -2^24 or above 2^24: kernels can't tell it from the next."
-        inexact = "a whole number in an input is below -2^24 or above 2^24"
+        where = "A whole number in an input is not between its bounds, which are said where it is given."
+        inexact = "a whole number in an input is not between its bounds"
         return [
             StatusView("OK", 0, "ok", "The outputs are there."),
             StatusView(
@@ -326,8 +326,7 @@ class GeneralNativeView:
         """
         What each parameter is, in lines of a comment.
         """
-        limits = {"int64": ", from -2^24 to 2^24"}
-        texts = [f"{array.name}: {self._text(array)}{limits.get(array.dtype, '')}." for array in self.inputs]
+        texts = [f"{array.name}: {self._text(array)}." for array in self.inputs]
         texts += [f"{array.name}: takes {self._text(array)}." for array in self.outputs]
         return [line for text in texts for line in paragraph(text, " * ", "    ").splitlines()]
 

@@ -11,6 +11,7 @@ from compiler.errors import VerificationError, quote
 from compiler.frontends.source import Ask
 from compiler.ir import DType, Model
 from compiler.ops import OPS, Array
+from compiler.ops.indices import whole_numbers
 from compiler.ops.lengths import at_length, length_of, samples
 from compiler.ops.reference import evaluate
 from compiler.options import BuildOptions
@@ -109,21 +110,9 @@ def _random(model: Model, name: str, size: int, rng: np.random.Generator) -> Arr
     if tensor.dtype is DType.BOOL:
         return rng.integers(0, 2, shape).astype(bool)
     if tensor.dtype is DType.INT64:
-        return rng.integers(0, rows_of(model, name), shape)
+        least, most = whole_numbers(model, name)
+        return rng.integers(least, most + 1, shape) if least == 0 else rng.integers(0, CHOICES, shape)
     return rng.normal(size=shape).astype(np.float32)
-
-
-def rows_of(model: Model, name: str) -> int:
-    """
-    The rows of the smallest table that an input of whole numbers is an index of.
-    """
-    aliases, sizes = {name}, []
-    for node in model.nodes:
-        if node.inputs[0] in aliases and model.tensors[node.outputs[0]].elements == model.tensors[name].elements:
-            aliases.add(node.outputs[0])
-        if node.op == "embedding" and node.inputs[0] in aliases:
-            sizes.append(model.tensors[node.inputs[1]].fixed_shape[0])
-    return min(sizes, default=CHOICES)
 
 
 def given_of(model: Model) -> list[str]:
@@ -251,15 +240,25 @@ def _check_refusals(model: Model, predictor: GeneralPredictor, options: BuildOpt
             raise _wrong(model, model.inputs[0], how, "was taken, and must be refused")
     inputs = [_random(model, name, 1, rng)[0] for name in model.inputs]
     for number, array in enumerate(inputs):
-        if array.dtype != np.float32 or options.nonfinite != "raise" or not array.size:
+        wrong = _refused(model, model.inputs[number], array, options)
+        if wrong is None or not array.size:
             continue
         broken = np.array(array)  # of a single number NumPy makes no array by itself
-        broken.reshape(-1)[-1] = np.nan
+        broken.reshape(-1)[-1] = wrong
         try:
             predictor.predict(*inputs[:number], broken, *inputs[number + 1 :])
         except ValueError:
             continue
-        raise _wrong(model, model.inputs[number], "with NaN", "was taken, and must be refused")
+        raise _wrong(model, model.inputs[number], f"with {wrong}", "was taken, and must be refused")
+
+
+def _refused(model: Model, name: str, array: Array, options: BuildOptions) -> float | int | None:
+    """
+    A value that an input must not have, if there is one.
+    """
+    if array.dtype == np.int64:
+        return whole_numbers(model, name)[1] + 1
+    return np.nan if array.dtype == np.float32 and options.nonfinite == "raise" else None
 
 
 def _check_episode(model: Model, predictor: Any, rng: np.random.Generator) -> None:

@@ -151,7 +151,7 @@ def test_whole_numbers_that_are_none_or_too_large(mixed):
     image, words, flags = inputs(1)
     with pytest.raises(ValueError, match="words: expected int64, found float64"):
         mixed.predict(image, words.astype(np.float64), flags)
-    with pytest.raises(ValueError, match="words: whole numbers must be between -16777216 and 16777216"):
+    with pytest.raises(ValueError, match="words: expected whole numbers from 0 to 8, found 1099511627"):
         mixed.predict(image, words + 2**40, flags)
     with pytest.raises(ValueError, match="weights: expected bool, found int64"):
         mixed.predict(image, words, flags.astype(np.int64))
