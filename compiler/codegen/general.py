@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from compiler.codegen.body import passes, running
 from compiler.codegen.calls import place
+from compiler.codegen.general_array import GeneralArray, Memory
 from compiler.codegen.general_kernels import takes_length
-from compiler.codegen.inputs import KINDS, WORDS
-from compiler.codegen.lengths import PART, accepted, copies, extent, lengths_of, shape_text
+from compiler.codegen.inputs import WORDS
+from compiler.codegen.lengths import PART, lengths_of, shape_text
 from compiler.codegen.memory import ARRANGING
 from compiler.codegen.naming import comment, kernel_names, literal
 from compiler.codegen.source import call, import_order, python, tuple_source
@@ -20,7 +21,7 @@ from compiler.ir import BATCH, DType, Length, Model, Tensor
 from compiler.modelfile import EncodedModel
 from compiler.ops import OPS
 from compiler.ops.indices import whole_numbers
-from compiler.ops.lengths import follows, length_of
+from compiler.ops.lengths import length_of
 from compiler.options import BuildOptions
 
 VARIABLES = ("inputs", "weights", "work", "rows", "row", "results", "room", "blob", "first", "last", "arrays", "length")
@@ -37,118 +38,6 @@ PART_WORK = 5_000_000
 """Multiply-adds that are worth waking a thread for, which takes some 40 microseconds."""
 GIVEN = {DType.FLOAT32: "float32", DType.INT64: "int64", DType.BOOL: "bool"}
 """What callers give and get, by the dtype in the model."""
-
-
-@dataclass(frozen=True)
-class GeneralArray:
-    """
-    An input or an output as the caller knows it.
-    """
-
-    name: str
-    """A variable."""
-    label: str
-    """What messages and the specification call it, as a literal."""
-    dtype: str
-    """As NumPy calls it."""
-    shape: str
-    """Of one observation, as source."""
-    text: str
-    """What it is, for docstrings."""
-    count: int
-    """Values of one observation."""
-    place: str
-    """The pointer to where it stands in the workspace, or among the weights."""
-    sizes: tuple[int, ...] = ()
-    """Of one observation, some of which may follow the length."""
-    least: int = 0
-    """Of whole numbers: the least that may be given."""
-    most: int = 0
-    """The greatest."""
-
-    @property
-    def follows(self) -> bool:
-        """
-        Whether it has as many values as the length of its sequences says.
-        """
-        return bool(follows(self.sizes))
-
-    @property
-    def extent(self) -> str:
-        """
-        The expression of how many values of one observation callers give or get.
-        """
-        return extent(self._dims)
-
-    @property
-    def _dims(self) -> tuple[int, ...]:
-        return tuple(map(running, self.sizes))
-
-    @property
-    def accepted(self) -> str:
-        """
-        The shapes of one observation that a caller may give, as source.
-        """
-        return accepted(self.sizes)
-
-    @property
-    def staged(self) -> list[str]:
-        """
-        The statements that bring it to its place in the workspace.
-        """
-        if not self.follows:
-            return [f"stage{self.kind}({self.name}, {self.count}, {self.place})"]
-        return copies(f"stage{self.kind}", self.name, self.dtype, self._dims, self.place, leaving=False)
-
-    @property
-    def delivered(self) -> list[str]:
-        """
-        The statements that bring it to the caller.
-        """
-        if not self.follows:
-            return [f"give{self.kind}({self.place}, {self.count}, {self.name})"]
-        return copies(f"give{self.kind}", self.name, self.dtype, self._dims, self.place, leaving=True)
-
-    @property
-    def numpy(self) -> str:
-        """
-        The name of its type in NumPy.
-        """
-        return "bool_" if self.dtype == "bool" else self.dtype
-
-    @property
-    def kind(self) -> str:
-        """
-        How the kernels end that bring its values into the workspace, and back.
-        """
-        return KINDS[self.dtype]
-
-    @property
-    def flat(self) -> bool:
-        """
-        Whether one observation is a row.
-        """
-        return self.shape == f"({self.count},)"
-
-    def given(self, form: str) -> str:
-        """
-        The expression of what the caller gets: in the `shape` of one observation, with `rows` in front, or as a `row`.
-        """
-        shape = self.shape if form == "shape" else f"(rows, {self.shape[1:]}".replace("(rows, )", "(rows,)")
-        plain = form == "row" or (form == "shape" and self.flat)
-        return self.name if plain else f"{self.name}.reshape({shape.replace(',)', ')')})"
-
-
-@dataclass(frozen=True)
-class Memory:
-    """
-    A state: what a step reads, what it leaves, and where among the weights stands what it begins with.
-    """
-
-    before: GeneralArray
-    after: GeneralArray
-    initial: int
-    """Its first byte there."""
 
 
 @dataclass(frozen=True)

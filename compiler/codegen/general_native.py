@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from compiler.codegen.c_source import paragraph, wrapped
-from compiler.codegen.general import LONG, GeneralArray, GeneralView
+from compiler.codegen.general import LONG, GeneralView
+from compiler.codegen.general_array import GeneralArray
 from compiler.codegen.naming import comment, kernel_names
 from compiler.codegen.native import C_TYPES, MOST_SAMPLED, READERS, SLACK, KernelView
 from compiler.codegen.native_texts import StatusView
