@@ -48,16 +48,40 @@ class Block(nn.Module):  # type: ignore[misc]
         return torch.relu(self.second(torch.relu(self.first(image))) + self.around(image))
 
 
-def resnet18() -> nn.Module:
+class Bottleneck(nn.Module):  # type: ignore[misc]
     """
-    ResNet-18 for images of 3 x 224 x 224.
+    A convolution between two of single pixels, the last of which has four times the filters, and a way around them.
+    """
+
+    def __init__(self, channels: int, filters: int, stride: int) -> None:
+        super().__init__()
+        wide = 4 * filters
+        self.first = nn.Sequential(nn.Conv2d(channels, filters, 1, bias=False), nn.BatchNorm2d(filters))
+        self.second = nn.Sequential(nn.Conv2d(filters, filters, 3, stride, 1, bias=False), nn.BatchNorm2d(filters))
+        self.third = nn.Sequential(nn.Conv2d(filters, wide, 1, bias=False), nn.BatchNorm2d(wide))
+        self.around: nn.Module = nn.Identity()
+        if stride != 1 or channels != wide:
+            self.around = nn.Sequential(nn.Conv2d(channels, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """
+        An image of four times `filters` channels.
+        """
+        inner = torch.relu(self.second(torch.relu(self.first(image))))
+        return torch.relu(self.third(inner) + self.around(image))
+
+
+def resnet(block: Callable[[int, int, int], nn.Module], counts: tuple[int, ...], wider: int) -> nn.Module:
+    """
+    A ResNet for images of 3 x 224 x 224: so many blocks of 64, 128, 256 and 512 filters, which give `wider` times that.
     """
     stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
     body, channels = [], 64
-    for filters, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
-        body += [Block(channels, filters, stride), Block(filters, filters, 1)]
-        channels = filters
-    return nn.Sequential(*stem, *body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
+    for filters, count in zip((64, 128, 256, 512), counts, strict=True):
+        for number in range(count):
+            body.append(block(channels, filters, 2 if number == 0 and filters > 64 else 1))
+            channels = wider * filters
+    return nn.Sequential(*stem, *body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000))
 
 
 def lenet() -> nn.Module:
@@ -91,6 +115,8 @@ class Program:
     words: int = 0
     """Observations are whole numbers below this; float32 if it is 0."""
     reach: str = ""
+    together: int = 0
+    """Observations in one call of a program whose batch has this size only; 0 for one observation of any batch."""
     large: bool = False
     """Whether building it takes long, so that a quick run leaves it out."""
 
@@ -99,6 +125,7 @@ PROGRAMS = {
     "logistic": Program("Logistic regression 784-10", lambda: nn.Linear(784, 10), (784,), reach="all others 10 x"),
     "lenet": Program("LeNet, 28 x 28", lenet, (1, 28, 28), reach="all others 3 x"),
     "sentiment": Program("LSTM sentiment V21 E50 H128 C3, T=20", Sentiment, (20,), 21, "all others 1.8 x"),
+    "sentences": Program("LSTM sentiment V21 E50 H128 C3, T=20", Sentiment, (20,), 21, "all others 1.3 x", together=32),
     "nature": Program("NatureCNN, 4 x 84 x 84", nature, (4, 84, 84), reach="all others 1.15 x"),
     "encoder": Program(
         "Encoder layer d=384, 12 heads, T=128",
@@ -108,7 +135,18 @@ PROGRAMS = {
         large=True,
     ),
     "resnet18": Program(
-        "ResNet-18, 3 x 224 x 224", resnet18, (3, 224, 224), reach="all others 1.05 x, later 1.25 x", large=True
+        "ResNet-18, 3 x 224 x 224",
+        lambda: resnet(Block, (2, 2, 2, 2), 1),
+        (3, 224, 224),
+        reach="all others 1.05 x, later 1.25 x",
+        large=True,
+    ),
+    "resnet50": Program(
+        "ResNet-50, 3 x 224 x 224",
+        lambda: resnet(Bottleneck, (3, 4, 6, 3), 4),
+        (3, 224, 224),
+        reach="all others 1.05 x, later 1.25 x",
+        large=True,
     ),
 }
 
@@ -133,7 +171,7 @@ def observations(program: Program, count: int) -> Tensor:
     Random observations.
     """
     generator = torch.Generator().manual_seed(1)
-    shape = (count, *program.shape)
+    shape = (count, *([program.together] if program.together else []), *program.shape)
     if program.words:
         return torch.randint(0, program.words, shape, generator=generator)
     return torch.randn(shape, generator=generator)

@@ -1,10 +1,11 @@
 """
-PyTorch models that are no policies, one observation at a time, beside all that else runs them.
+PyTorch models that are no policies, beside all that else runs them.
 """
 
 import io
 import warnings
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from numpy.typing import NDArray
 
 import compiler
 from benchmarks.contest import QUICK, Contestant, Effort, Missing
+from benchmarks.kernel import CHAINS, STEPS, multiply_adds
 from benchmarks.peers import checked, entered, session
 from benchmarks.report import Table, measured
 from benchmarks.subjects import Bench, threads
+from compiler.ir import Model
+from compiler.ops import OPS
 
 OBSERVATIONS = 4
 
@@ -36,11 +40,17 @@ def _table(bench: Bench, effort: Effort, key: str, program: Any) -> Table:
 
     torch.set_num_threads(1)
     module, tensors = made(program), observations(program, OBSERVATIONS)
+    batches = [tensor if program.together else tensor[None] for tensor in tensors]
     with torch.inference_mode():
-        expected = [module(tensor[None]).numpy() for tensor in tensors]
-    build = compiler.build(module, example_inputs=(tensors[:1],), out=bench.folder / "programs", name=key)
-    predict = build.load().predict
-    batches = [tensor[None] for tensor in tensors]
+        expected = [module(batch).numpy() for batch in batches]
+    build = compiler.build(
+        module,
+        example_inputs=(batches[0],),
+        dynamic=not program.together,
+        out=bench.folder / "programs",
+        name=key,
+    )
+    package = build.load()
     peers: dict[str, Callable[[], Contestant]] = {
         "torch eager": lambda: _torch("torch eager", module, batches),
         "TorchScript frozen": lambda: _torch("TorchScript frozen", _scripted(module, batches[0]), batches),
@@ -49,13 +59,26 @@ def _table(bench: Bench, effort: Effort, key: str, program: Any) -> Table:
         "OpenVINO": lambda: _openvino(_onnx(module, batches[0]), batches),
     }
     entrants: list[Contestant | Missing] = [
-        checked(Contestant("policyc predict", predict, [tensor.numpy() for tensor in tensors]), expected)
+        checked(Contestant("policyc predict", package.predict, [tensor.numpy() for tensor in tensors]), expected)
     ]
     entrants += [entered(name, prepare, expected) for name, prepare in peers.items()]
+    entrants.append(_limit(build.model, package))
+    what = f"{program.together} observations" if program.together else "one observation"
     with threads(1):
-        return measured(
-            f"program-{key}", f"{program.title}, one observation, one thread", entrants, effort, program.reach
-        )
+        return measured(f"program-{key}", f"{program.title}, {what}, one thread", entrants, effort, program.reach)
+
+
+def _limit(model: Model, package: ModuleType) -> Contestant:
+    """
+    The multiply-adds of a model, which registers alone take: its ratio is the part of the peak that is reached.
+    """
+    needed = sum(
+        OPS[node.op].multiply_adds([model.tensors[name] for name in node.inputs], node.attributes)
+        for node in model.nodes
+    )
+    work = CHAINS * STEPS * package.simd.LANES / needed
+    note = "at the measured peak: registers alone"
+    return Contestant(f"its {needed:,} multiply-adds", multiply_adds(package.simd), [np.float32(0.5)], note, work)
 
 
 def _torch(name: str, module: Any, batches: list[Any]) -> Contestant:
