@@ -73,12 +73,12 @@ class Pictures(BaseFeaturesExtractor):  # type: ignore[misc]
 
 class Mixed(BaseFeaturesExtractor):  # type: ignore[misc]
     """
-    A sequence through a convolution and a GRU, a vector and a choice.
+    A sequence through a convolution and an LSTM, a vector and a choice.
     """
 
     def __init__(self, space: spaces.Space, features_dim: int = 9) -> None:
         super().__init__(space, features_dim)
-        self.look, self.remember = nn.Conv1d(2, 4, 3), nn.GRU(4, 5, batch_first=True)
+        self.look, self.remember = nn.Conv1d(2, 4, 3), nn.LSTM(4, 5, batch_first=True)
         self.out = nn.Linear(5 + 3 + 4, features_dim)
 
     def forward(self, parts: dict[str, Tensor]) -> Tensor:
