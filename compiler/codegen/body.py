@@ -226,7 +226,8 @@ class Body:
         if not isinstance(count, Running):
             yield from self.pieces(count, variable)
             return
-        self.add(f"rest = ({count.text}) % LANES", f"whole_{variable} = {count.text} - rest")
+        text = f"({count.text})" if " " in count.text else count.text
+        self.add(f"rest = {text} % LANES", f"whole_{variable} = {count.text} - rest")
         with self.block(f"for {variable} in range(0, whole_{variable}, LANES):"):
             yield variable, self.lanes
         if self.lanes > 1:

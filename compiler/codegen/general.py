@@ -28,6 +28,8 @@ VARIABLES = ("inputs", "weights", "work", "rows", "row", "results", "room", "blo
 CALLED = ("address", "advance", "align", "floats", "pointer", "skip", "workspace")
 TAKEN = (*VARIABLES, *CALLED, *(f"{PART}{axis}" for axis in range(8)))
 """What has a meaning where inputs and outputs are variables."""
+LOCAL = ("arguments", "found", "given", "lengths", "single", "status")
+"""What has a meaning where outputs alone are variables: inputs have been read by then."""
 STACK = 16384
 """float32 words of workspace that the entry point for one observation takes from the stack."""
 LONG = 100_000
@@ -220,7 +222,7 @@ class GeneralView:
         """
         The set of what the inputs say the length is, as source.
         """
-        found = [text for array in self.inputs for text in lengths_of(f"{array.name}_rows", array.sizes)]
+        found = [text for place, one in enumerate(self.inputs) for text in lengths_of(f"found[{place}][0]", one.sizes)]
         return f"{{{', '.join(found)}}}"
 
     def tuple_of(self, names: list[str]) -> str:
@@ -335,7 +337,7 @@ def names_of(model: Model) -> tuple[list[str], list[str], list[str]]:
     The variables of the inputs, the outputs and the states, which kernels must not be named after.
     """
     inputs = kernel_names(model.inputs, TAKEN)
-    outputs = kernel_names([output.name for output in model.outputs], [*TAKEN, *inputs])
+    outputs = kernel_names([output.name for output in model.outputs], [*TAKEN, *LOCAL, *inputs])
     states = kernel_names([state.name for state in model.states], [*TAKEN, *inputs, *outputs])
     return inputs, outputs, states
 

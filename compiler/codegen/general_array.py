@@ -99,7 +99,7 @@ class GeneralArray:
         """
         Whether one observation is a row.
         """
-        return self.shape == f"({self.count},)"
+        return self.shape == f"({self.count},)" or (self.follows and len(self.sizes) == 1)
 
     def given(self, form: str) -> str:
         """

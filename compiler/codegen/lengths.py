@@ -8,6 +8,7 @@ the largest length would, so that kernels have literal places.
 from collections.abc import Sequence
 
 from compiler.codegen.body import Running, passes, strides_of, sum_of
+from compiler.codegen.expressions import times
 from compiler.codegen.inputs import WORDS
 from compiler.ir import Length
 
@@ -23,7 +24,7 @@ def extent(dims: Sequence[int]) -> str:
     factors = []
     for size in dims:
         if isinstance(size, Running):
-            factors.append(f"({size.text})" if " " in size.text else size.text)
+            factors.append(_factor(size))
         else:
             known *= size
     return " * ".join([*factors, *([str(known)] if known != 1 or not factors else [])])
@@ -107,7 +108,12 @@ def _dense(variables: Sequence[str], dims: Sequence[int], inner: str) -> str:
     found = "0"
     for variable, size in zip(variables, dims, strict=True):
         if found != "0":
-            found = f"({found}) * ({passes(size)})" + (f" + {variable}" if variable != "0" else "")
+            found = times(found, _factor(size)) + (f" + {variable}" if variable != "0" else "")
         else:
             found = variable
-    return found if found == "0" else f"({found}) * {inner}"
+    return times(found, inner)
+
+
+def _factor(size: int) -> str:
+    text = passes(size)
+    return f"({text})" if " " in text else text

@@ -78,7 +78,8 @@ def _float(dims: list[int]) -> str:
     """
     if not any(isinstance(size, Running) for size in dims):
         return str(float(prod(dims)))
-    return f"np.float32({' * '.join(f'({passes(size)})' for size in dims)})"
+    texts = [passes(size) for size in dims if size != 1]
+    return f"np.float32({' * '.join(f'({text})' if ' ' in text and len(texts) > 1 else text for text in texts)})"
 
 
 def write_place_of_extreme(body: Body, node: Node, source: Operand) -> None:

@@ -6,7 +6,10 @@ behind the end of a sequence must reach no result.
 """
 
 import importlib
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,7 @@ from compiler.ops.lengths import FOLLOWING, at_length
 from compiler.ops.reference import evaluate
 from compiler.options import BuildOptions
 from compiler.passes import PIPELINE
-from tests.models import predictor
+from tests.models import predictor, write
 
 LEAST, MOST = 3, 21
 RNG = np.random.default_rng(0)
@@ -284,14 +287,26 @@ def small() -> Model:
     def at(length: int) -> tuple[Model, dict[str, str]]:
         graph = GraphBuilder()
         first = graph.input("length", DType.FLOAT32, (BATCH, length, 2))
-        second = graph.input("part0", DType.FLOAT32, (BATCH, length + 1))
+        second = graph.input("single", DType.FLOAT32, (BATCH, length + 1))
         result = graph.add("reduce_sum", [first], "sums", axes=(1,), keep=False)
         third = graph.add("negate", [second], "third")
-        outputs = (Output("sums", result), Output("third", third))
+        outputs = (Output("found", result), Output("part0", third))  # names that mean something else in the face
         model = Model("m", tuple(graph.nodes), graph.tensors, (first, second), outputs, Origin("m", "0" * 64, "t"))
         return model, {}
 
     return all_lengths(at, Length("steps", 2, 6))
+
+
+def test_packages_are_formatted_and_typed(tmp_path):
+    folder = write(tmp_path / "small", small())
+    settings = Path(__file__).parents[2] / "pyproject.toml"
+    for command in (
+        ["ruff", "format", "--check", "--config", settings, folder],
+        ["ruff", "check", "--config", settings, folder],
+        ["mypy", "--config-file", settings, "--cache-dir", tmp_path / "cache", folder],
+    ):
+        done = subprocess.run([sys.executable, "-m", *map(str, command)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_face_takes_all_lengths_and_no_others(tmp_path):
