@@ -75,3 +75,5 @@ def test_a_predictor_is_exact_or_refuses(tmp_path):
         random[2, 1, 3] = wrong
         with pytest.raises(ValueError, match=str(wrong)):
             predictor.predict(random)
+    with pytest.raises(ValueError, match=str(2**63 - 1)):
+        predictor.predict(np.full((4, 6), 2**64 - 1, np.uint64))
