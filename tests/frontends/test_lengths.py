@@ -90,7 +90,7 @@ class Encoder(nn.Module):  # type: ignore[misc]
         self.words, self.first = nn.Embedding(21, 16), nn.Parameter(torch.randn(1, 1, 16))
         self.places, self.causal = nn.Parameter(torch.randn(40, 16)), causal
         layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
-        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.layers = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
         self.head = nn.Linear(16, 3)
 
     def forward(self, words: torch.Tensor, left_out: torch.Tensor | None = None) -> torch.Tensor:
