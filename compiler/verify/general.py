@@ -226,7 +226,7 @@ def _error(own: Array, right: Array) -> Array:
 
 def _check_refusals(model: Model, predictor: GeneralPredictor, options: BuildOptions, rng: np.random.Generator) -> None:
     """
-    NaN in an input is refused where it should be, and so is a sequence that is too long.
+    NaN in an input is refused where it should be; so are numbers that are no index, and a sequence that is too long.
     """
     length = length_of(model)
     if length is not None:
