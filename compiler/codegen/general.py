@@ -72,6 +72,8 @@ class GeneralView:
     """Threads for large batches, if that was chosen."""
     length: bool = False
     """Whether sizes follow the length of sequences, which is known at run time."""
+    longest: int = 1
+    """The largest length that they may have."""
     named: frozenset[str] = frozenset()
     words: list[str] = field(default_factory=list)
     kernels_named: list[str] = field(default_factory=list)
@@ -156,16 +158,16 @@ class GeneralView:
     @property
     def least_part(self) -> int:
         """
-        Observations that are worth a thread.
+        Observations that are worth a thread; of sequences, the steps of all of them together.
         """
-        return max(1, -(-PART_WORK // max(self.work, 1)))
+        return max(1, -(-PART_WORK * self.longest // max(self.work, 1)))
 
     @property
     def threads_from(self) -> int:
         """
-        Observations from which on a batch is computed by several threads; 0 where it never is.
+        Of the same, from how many on a batch is computed by several threads; 0 where it never is.
         """
-        divided = self.batched and not self.length and self.work and self.threads != 1
+        divided = self.batched and self.work and self.threads != 1
         return 2 * self.least_part if divided else 0
 
     @property
@@ -273,7 +275,7 @@ def general_view(
     Raises:
         UnsupportedError: a dtype that callers can't give or get.
     """
-    plan = plan_workspace(model)
+    plan, length = plan_workspace(model), length_of(model)
     tensors = [model.tensors[key] for key in model.inputs]
     given, keys, memory_names = names_of(model)
     inputs = [_array(model, plan, encoded, t, key, t.name) for t, key in zip(tensors, given, strict=True)]
@@ -301,7 +303,8 @@ def general_view(
         steps=list(_calls(model, encoded, plan, functions)),
         work=sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes),
         threads=options.threads,
-        length=length_of(model) is not None,
+        length=length is not None,
+        longest=length.most if length is not None else 1,
     )
 
 

@@ -256,10 +256,10 @@ def test_a_model_gives_what_the_model_of_each_length_gives(tmp_path, monkeypatch
         for length in (LEAST, 4, 5, 8, 17, MOST):
             fixed = at_length(model, length)
             inputs = random_values(fixed, rng)
-            face._ROOM[:] = np.nan
+            face.rooms.own[:] = np.nan
             assert_equal(module.predict(*inputs), fixed, inputs)
             alone = [array[:1] for array in inputs]
-            face._ROOM[:] = np.nan
+            face.rooms.own[:] = np.nan
             assert_equal([array[None] for array in module.predict(*(a[0] for a in alone))], fixed, alone)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import compiler
 from compiler.errors import BuildError
-from compiler.ir import BATCH, DType, Model, Origin, Output
+from compiler.ir import BATCH, DType, Length, Model, Origin, Output
 from compiler.loading import imported
 from compiler.ops.builder import GraphBuilder
 from compiler.options import BuildOptions
@@ -182,3 +182,62 @@ def test_extensions_do_the_same(tmp_path):
     x[-1, 0] = np.inf
     with pytest.raises(ValueError, match="NaN or infinity"):
         module.predict(x)
+
+
+def tagger() -> Model:
+    """
+    A model whose outputs are as long as its sequences.
+    """
+    rng, graph = np.random.default_rng(3), GraphBuilder()
+    length = Length("length", 1, 40)
+    source = graph.input("x", DType.FLOAT32, (BATCH, length, 64))
+    weights = [graph.constant("weight", rng.normal(size=(64, 64)).astype(np.float32)), graph.constant("bias", ZEROS)]
+    hidden = graph.add("tanh", [graph.add("linear_over", [source, *weights], "layer")], "tanh")
+    total = graph.add("reduce_mean", [hidden], "mean", axes=(0,), keep=False)
+    outputs = (Output("hidden", hidden), Output("mean", total))
+    return Model("tagger", tuple(graph.nodes), graph.tensors, ("x",), outputs, Origin("tagger.pt2", "0" * 64, "test"))
+
+
+ZEROS = np.zeros(64, np.float32)
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory):
+    with predictor(tmp_path_factory.mktemp("threads") / "tagger", tagger(), BuildOptions(threads=2)) as module:
+        yield module
+
+
+@pytest.mark.parametrize("length", [1, 7, 40])
+def test_sequences_of_any_length_are_divided(sequences, monkeypatch, length):
+    module = importlib.import_module(f"{sequences.__name__}.predictor")
+    threads = importlib.import_module(f"{sequences.__name__}.threads")
+    least = -(-5_000_000 // (64 * 64))
+    assert module.THREADS_FROM == 2 * threads.LEAST == 2 * least
+    x = np.random.default_rng(1).normal(size=(2 * least // length + 1, length, 64)).astype(np.float32)
+    seen = []
+
+    def watched(rows, *arguments):
+        seen.append(rows)
+        return original(rows, *arguments)
+
+    original = threads.predict_part
+    monkeypatch.setattr(threads, "predict_part", watched)
+    found = sequences.predict(x)
+    assert sorted(seen) == [len(x) // 2, len(x) - len(x) // 2]
+    for row in (0, len(x) // 2, len(x) - 1):
+        one = sequences.predict(x[row])
+        assert np.array_equal(found.hidden[row], one.hidden)
+        assert np.array_equal(found.mean[row], one.mean)
+
+
+def test_callers_of_sequences_on_several_threads_have_rooms_of_their_own(sequences):
+    rng = np.random.default_rng(2)
+    asked = [rng.normal(size=(30, length, 64)).astype(np.float32) for length in (40, 3, 17, 25)]
+    expected = [sequences.predict(x) for x in asked]
+
+    def ask(number: int) -> bool:
+        found = sequences.predict(asked[number % 4])
+        return all(np.array_equal(one, other) for one, other in zip(found, expected[number % 4], strict=True))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(400)))
