@@ -63,7 +63,8 @@ def test_build_prints_a_plain_account(source, tmp_path):
     assert "left out: 4 tensors with 49 values that no action depends on: vf (40), value_net (9)" in lines
     assert "assumed: the activation is Tanh" in lines
     assert re.search(r"^verified: \d+ observations, .*; of a score \d\.\de-\d\d of the largest; ", lines[-2])
-    assert re.search(r"^speed: [\d,]+ ns per call of act; built in \d+\.\d s; the model file has [\d,]+ bytes, the workspace [\d,]+$", lines[-1])
+    assert re.search(r"^speed: [\d,]+ ns per call of act; built in \d+\.\d s; the model file has ", lines[-1])
+    assert re.search(r"; the model file has [\d,]+ bytes, the workspace [\d,]+$", lines[-1])
     assert result.stderr == ""
     assert result.stdout.isascii()
     assert all(character.isprintable() or character == "\n" for character in result.stdout)

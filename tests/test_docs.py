@@ -20,9 +20,10 @@ from compiler.cli import REFUSED, cli
 from compiler.frontends.sb3.families import POLICIES
 from compiler.ops import OPS
 from compiler.options import BuildOptions
+from tests.thorough import chosen
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "docs" / "from-sb3.md", ROOT / "docs" / "from-pytorch.md"]
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("from-sb3", "from-pytorch", "kernels")]
 ALGORITHMS = {
     "stable_baselines3": ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3"),
     "sb3_contrib": ("ARS", "CrossQ", "MaskablePPO", "QRDQN", "RecurrentPPO", "TQC", "TRPO"),
@@ -157,6 +158,8 @@ def sections(page: Path) -> dict[str, list[Block]]:
 
 
 EXAMPLES = {f"{page.stem}: {title}": blocks for page in PAGES for title, blocks in sections(page).items()}
+LONG = "from-pytorch: A large network"
+"""It takes a minute."""
 
 
 @pytest.fixture
@@ -174,7 +177,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("title", EXAMPLES)
+@pytest.mark.parametrize("title", chosen(EXAMPLES, *(title for title in EXAMPLES if title != LONG)))
 def test_the_examples_run_and_print_what_the_page_shows(elsewhere, title):
     pytest.importorskip("stable_baselines3")
     blocks = EXAMPLES[title]

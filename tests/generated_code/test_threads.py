@@ -20,6 +20,7 @@ from compiler.ops.builder import GraphBuilder
 from compiler.options import BuildOptions
 from tests.models import observations, policy, predictor, sources, write
 
+AVAILABLE: int = vars(numba.config)["NUMBA_NUM_THREADS"]
 WIDTH = 600
 ROWS = 60
 """Enough for several parts: an observation takes 360,600 multiply-adds."""
@@ -148,10 +149,10 @@ def test_policies_use_as_many_threads_as_were_chosen(tmp_path, monkeypatch):
         module = importlib.import_module(f"{agent.__name__}.predictor")
         assert len(x) >= module.THREADS_FROM
         before = numba.get_num_threads()
-        chosen = []
+        chosen: list[int] = []
         monkeypatch.setattr(numba, "set_num_threads", chosen.append)
         found = agent.predict(x)[0]
-        assert chosen == ([min(2, numba.config.NUMBA_NUM_THREADS), before] if before > 1 else [])
+        assert chosen == ([min(2, AVAILABLE), before] if before > 1 else [])
         assert np.array_equal(found[:100], [agent.act(row) for row in x[:100]])
 
 

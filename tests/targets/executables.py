@@ -73,7 +73,7 @@ class Made:
 
     @property
     def program(self) -> ProgramView:
-        return program_view(self.sources.view.predictor)
+        return program_view(self.sources.policy.predictor)
 
     def run(self, given: bytes, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
         """

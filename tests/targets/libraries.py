@@ -110,8 +110,8 @@ def level_of(made: Made, suffix: str) -> Path:
     """
     A folder with the library that has the kernels of one level alone, from the object files of all.
     """
-    (level,) = (level for level in made.sources.view.levels if level.suffix == suffix)
-    own = c.called(replace(made.sources, view=replace(made.sources.view, levels=[level])))
+    (level,) = (level for level in made.sources.policy.levels if level.suffix == suffix)
+    own = c.called(replace(made.sources, view=replace(made.sources.policy, levels=[level])))
     folder = made.work / f"only{suffix}"
     folder.mkdir()
     for name in (f"{NAME}_weights.bin", f"{NAME}_kernels{suffix}.o"):
@@ -154,7 +154,7 @@ def faced(path: Path, made: Made) -> Iterator[Any]:
         face = Path(temporary) / "face"
         face.mkdir()
         write_files(face, {name: text.encode() for name, text in made.sources.faces.items()})
-        with imported(face, _native=loaded(path, made.sources.view, made.sources.weights)) as module:
+        with imported(face, _native=loaded(path, made.sources.policy, made.sources.weights)) as module:
             yield module
 
 

@@ -40,7 +40,7 @@ class Policy:
 
     @property
     def view(self) -> NativeView:
-        return self.sources.view
+        return self.sources.policy
 
     @property
     def question(self) -> np.dtype[Any]:
@@ -81,7 +81,7 @@ def compiled(
     sources = c.called(products.sources_of(model, modelfile.encode(model), options, row, name))
     folder.mkdir(parents=True)
     policy = Policy(folder, sources, targets.compiled(folder, sources))
-    (folder / "replay_policy.h").write_text(_header(sources.view), "utf-8")
+    (folder / "replay_policy.h").write_text(_header(sources.policy), "utf-8")
     return policy
 
 

@@ -64,9 +64,9 @@ def arrays_of(made: Any, count: int, seed: int = 1) -> list[np.ndarray]:
     What the interface takes for `count` observations, at random; of masks about half.
     """
     rng = np.random.default_rng(seed)
-    sizes = {part.array.name: part.sizes for part in made.sources.view.predictor.parts}
+    sizes = {part.array.name: part.sizes for part in made.sources.policy.predictor.parts}
     arrays = []
-    for array in made.sources.view.given:
+    for array in made.sources.policy.given:
         shape = (count, array.count)
         if array.dtype == "int64":
             arrays.append(rng.integers(0, sizes[array.name], shape))
@@ -86,7 +86,7 @@ def one_by_one(library: Library, made: Any, given: list[Any], count: int) -> tup
 
 
 def results_for(made: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    predictor = made.sources.view.predictor
+    predictor = made.sources.policy.predictor
     actions = np.full((count, predictor.action.count), UNTOUCHED, predictor.action.dtype)
     return actions, np.full((count, predictor.score.count), UNTOUCHED, np.float32)
 
@@ -94,7 +94,7 @@ def results_for(made: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("kind", ["dict", "masked", "normalised", "uneven"])
 def test_batches_of_every_size_give_what_one_observation_gives(kind):
     made = built(kind)
-    library, given = Library(made.shared, made.sources.view), arrays_of(made, 70)
+    library, given = Library(made.shared, made.sources.policy), arrays_of(made, 70)
     actions, scores = one_by_one(library, made, given, 70)
     for count in (*range(36), 48, 70):
         found, scored = results_for(made, count + 1)
@@ -110,7 +110,7 @@ def test_batches_of_every_size_give_what_one_observation_gives(kind):
 
 def test_no_masks_allow_everything():
     made = built("masked")
-    library, given = Library(made.shared, made.sources.view), arrays_of(made, 20)
+    library, given = Library(made.shared, made.sources.policy), arrays_of(made, 20)
     everything, nothing = [given[0], np.ones_like(given[1])], [given[0], None]
     expected = one_by_one(library, made, everything, 20)
     for found in (one_by_one(library, made, nothing, 20), results_for(made, 20)):
@@ -127,7 +127,7 @@ def test_no_masks_allow_everything():
 @pytest.mark.parametrize("kind", ["dict", "masked", "normalised", "recurrent", "uneven"])
 def test_what_is_not_finite_is_refused_and_touches_nothing(kind, value):
     made = built(kind)
-    library, given = Library(made.shared, made.sources.view), arrays_of(made, 1)
+    library, given = Library(made.shared, made.sources.policy), arrays_of(made, 1)
     one = [array[0] for array in given]
     assert library.predict(one, *(results[0] for results in results_for(made, 1))) == OK
     memory = library.memory()
@@ -147,7 +147,7 @@ def test_what_is_not_finite_is_refused_and_touches_nothing(kind, value):
 @pytest.mark.parametrize("kind", ["uneven", "recurrent"])
 def test_what_is_too_large_is_refused_and_touches_nothing(kind):
     made = built(kind)
-    library = Library(made.shared, made.sources.view)
+    library = Library(made.shared, made.sources.policy)
     huge = [np.full_like(array[0], 3e38) for array in arrays_of(made, 1)]
     action, scores = results_for(made, 1)
     memory = library.memory()
@@ -163,8 +163,8 @@ def test_what_is_too_large_is_refused_and_touches_nothing(kind):
 def test_choices_that_there_are_not_are_refused():
     for kind in ("choice", "choices", "dict"):
         made = built(kind)
-        library, given = Library(made.shared, made.sources.view), arrays_of(made, 5)
-        sizes = [part.sizes for part in made.sources.view.predictor.parts]
+        library, given = Library(made.shared, made.sources.policy), arrays_of(made, 5)
+        sizes = [part.sizes for part in made.sources.policy.predictor.parts]
         for array, own in zip(given, sizes, strict=False):
             for at, size in enumerate(own):
                 for wrong in (-1, size, 2**40, -(2**63)):
@@ -179,7 +179,7 @@ def test_choices_that_there_are_not_are_refused():
 
 def test_nonfinite_propagates_where_that_is_chosen():
     made = built("dict", nonfinite="propagate")
-    library, given = Library(made.shared, made.sources.view), arrays_of(made, 9)
+    library, given = Library(made.shared, made.sources.policy), arrays_of(made, 9)
     given[-1][4] = np.nan
     _, scores = one_by_one(library, made, given, 9)
     assert np.isnan(scores[4]).all()
@@ -216,13 +216,13 @@ def episode(made: Any, seed: int) -> np.ndarray:
     """
     The actions of an episode, which begins with a new state.
     """
-    library = Library(made.shared, made.sources.view)
+    library = Library(made.shared, made.sources.policy)
     return one_by_one(library, made, arrays_of(made, 100, seed), 100)[0]
 
 
 def test_an_episode_remembers_until_it_is_reset():
     made = built("recurrent")
-    library = Library(made.shared, made.sources.view)
+    library = Library(made.shared, made.sources.policy)
     given = [np.repeat(array, 3, axis=0) for array in arrays_of(made, 1)]
     first = one_by_one(library, made, given, 3)[1]
     assert not np.array_equal(first[0], first[1])
@@ -237,7 +237,7 @@ def test_a_state_may_begin_at_any_float(kind):
     given = arrays_of(made, 6)
     answers = []
     for offset in (0, 1, 3, 7, 15):
-        library = Library(made.shared, made.sources.view, offset)
+        library = Library(made.shared, made.sources.policy, offset)
         answers.append(one_by_one(library, made, given, 6)[1])
     for other in answers[1:]:
         np.testing.assert_array_equal(other, answers[0])

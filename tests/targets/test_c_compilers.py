@@ -41,8 +41,8 @@ def expected(made: Made) -> tuple[list[str], str]:
     Some observations as arguments of the example, and what it must print.
     """
     given = arrays_of(made, STEPS)
-    library = Library(made.shared, made.sources.view)
-    parts = len(made.sources.view.observed)
+    library = Library(made.shared, made.sources.policy)
+    parts = len(made.sources.policy.observed)
     lines, arguments = [], []
     for step in range(STEPS):
         (action,), (scores,) = results_for(made, 1)
@@ -77,9 +77,9 @@ def test_the_example_compiles_without_a_warning_and_acts(kind, name, tmp_path):
     assert same(run(tmp_path / "example", *arguments, at=tmp_path).stdout, wanted)
     assert run(tmp_path / "example", at=tmp_path).stdout.count("\n") == 1
     wrong = subprocess.run([tmp_path / "example", *arguments, "1"], capture_output=True, text=True, check=False)
-    if made.sources.view.values > 1:
+    if made.sources.policy.values > 1:
         assert wrong.returncode == 2
-        assert wrong.stderr.startswith(f"an observation has {made.sources.view.values} values")
+        assert wrong.stderr.startswith(f"an observation has {made.sources.policy.values} values")
 
 
 def test_the_example_says_why_there_is_no_action(tmp_path):
@@ -124,9 +124,9 @@ def test_cmake_finds_the_library_wherever_it_lies(library, tmp_path):
     text = f"""\
 cmake_minimum_required(VERSION 3.13)
 project(example C)
-find_package(agent {made.sources.view.version.split("+")[0]} CONFIG REQUIRED)
+find_package(agent {made.sources.policy.version.split("+")[0]} CONFIG REQUIRED)
 find_package(agent CONFIG REQUIRED)
-if(NOT agent_MODEL_SHA256 STREQUAL "{made.sources.view.predictor.model_sha256}")
+if(NOT agent_MODEL_SHA256 STREQUAL "{made.sources.policy.predictor.model_sha256}")
     message(FATAL_ERROR "another model: ${{agent_MODEL_SHA256}}")
 endif()
 find_package(agent 99 CONFIG QUIET)
@@ -183,7 +183,7 @@ def chosen_on(processor: str, made: Made, folder: Path) -> str:
     """
     The level whose kernels a library takes on a processor.
     """
-    levels = [level.suffix for level in made.sources.view.levels]
+    levels = [level.suffix for level in made.sources.policy.levels]
     names = ", ".join(f"agent__act{suffix}" for suffix in levels)
     text = '#include <stdio.h>\n#include "agent.h"\n#include "agent_internal.h"\n'
     text += "".join(f"extern int64_t agent__act{suffix}();\n" for suffix in levels)

@@ -57,7 +57,7 @@ def prepared(made: Made) -> Path:
     folder = made.work / "hostile"
     folder.mkdir()
     shutil.copy(HERE / "hostile.c", folder)
-    (folder / "hostile_policy.h").write_text(header(made.sources.view), "utf-8")
+    (folder / "hostile_policy.h").write_text(header(made.sources.policy), "utf-8")
     return folder
 
 

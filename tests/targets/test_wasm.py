@@ -140,7 +140,7 @@ def test_modules_import_nothing_and_export_what_is_needed(kind: str) -> None:
     import wasmtime
 
     policy = made(kind)
-    arrays = [array.name for array in policy.sources.view.predictor.arrays]
+    arrays = [array.name for array in policy.sources.policy.predictor.arrays]
     for file in (f"{kind}.wasm", f"{kind}.scalar.wasm"):
         module = wasmtime.Module(wasmtime.Engine(), policy.files[file])
         assert module.imports == []

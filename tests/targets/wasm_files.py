@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 
 from compiler import modelfile, products
+from compiler.codegen.module import ModuleView
 from compiler.ir import Dict as DictSpace
 from compiler.ir import Discrete, Model, MultiBinary, MultiDiscrete
 from compiler.loading import imported
@@ -76,9 +77,9 @@ class Made:
         """
         One of its modules with the face of a Python package, run by wasmtime.
         """
-        view = wasm.views(self.sources)[simd]
+        view = cast(ModuleView, wasm.views(self.sources)[simd])
         data = self.files[wasm.file_of(self.name, self.sources.triple.levels[simd])]
-        bridge = wasm_bridge.Bridge(data, view, self.sources.weights, self.sources.view.predictor)
+        bridge = wasm_bridge.Bridge(data, view, self.sources.weights, self.sources.policy.predictor)
         with tempfile.TemporaryDirectory() as folder:
             write_files(Path(folder), {name: text.encode() for name, text in self.sources.faces.items()})
             with imported(Path(folder), _native=bridge.module()) as module:
