@@ -213,6 +213,7 @@ def grid(count: int) -> np.ndarray:
     bits = np.linspace(0, 2**32 - 1, count).astype(np.uint32)  # NaN included
     bent = np.linspace(-12, 12, count)
     far = np.linspace(-110, 110, count)
+    turns = np.geomspace(1e3, 8.3e6, count)
     special = [
         0.0,
         -0.0,
@@ -234,7 +235,7 @@ def grid(count: int) -> np.ndarray:
         20,
         0.5,
     ]
-    values = np.concatenate([bits.view(np.float32), *(np.asarray(part, np.float32) for part in (bent, far, special))])
+    values = np.concatenate([bits.view(np.float32), *(np.asarray(part, np.float32) for part in (bent, far, turns, -turns, special))])
     return np.resize(values, -(-values.size // 16) * 16)
 
 
@@ -290,6 +291,14 @@ def test_functions_are_near_their_definition(modules):
         assert not wrong.any(), f"{name}({x[wrong][:5]}) gave {found[wrong][:5]}, expected {right[wrong][:5]}"
 
 
+def test_sines_of_large_angles(modules):
+    x = np.geomspace(1e6, 8.3e6, 16 * 2000).astype(np.float32)
+    for sign in (1, -1):
+        found = apply(modules[0], sign * x)
+        for name, right in (("sin", np.sin), ("cos", np.cos)):
+            assert np.abs(found[name] - right(sign * x.astype(np.float64))).max() < 1e-4
+
+
 def test_functions_keep_nan_and_know_their_limits(modules):
     x = np.resize(np.array([np.nan, -np.inf, np.inf, -3e38, 3e38, 0, 1, -1], np.float32), 16)
     found = apply(modules[0], x)
@@ -302,6 +311,8 @@ def test_functions_keep_nan_and_know_their_limits(modules):
     assert np.array_equal(found["silu"][1:5], [nan, infinity, 0, large], equal_nan=True)
     assert np.array_equal(found["mish"][1:5], [nan, infinity, 0, large], equal_nan=True)
     assert np.array_equal(found["tanh"][1:5], [-1, 1, -1, 1])
+    assert np.array_equal(found["sin"][1:5], [nan, nan, 0, 0], equal_nan=True)
+    assert np.array_equal(found["cos"][1:5], [nan, nan, 1, 1], equal_nan=True)
     assert np.array_equal(found["gelu_none"][3:5], [0, large])
     assert np.abs(apply(modules[0], grid(30_000))["tanh"][:-1]).max(initial=0, where=~np.isnan(grid(30_000)[:-1])) == 1
 
