@@ -31,6 +31,7 @@ from compiler.frontends.sb3.extractors import space_findings  # noqa: E402
 from compiler.frontends.sb3.families import FAMILIES, LINEAR_ARS, POLICIES  # noqa: E402
 from compiler.ir import Box, Dict, Discrete, DType, MultiBinary, MultiDiscrete, Space  # noqa: E402
 from compiler.ops import OPS  # noqa: E402
+from compiler.passes import NEEDED, PIPELINE  # noqa: E402
 from compiler.products import targets_of  # noqa: E402
 from compiler.targets.machines import TRIPLES  # noqa: E402
 from docs import operations  # noqa: E402
@@ -177,6 +178,17 @@ def targets_table() -> str:
     return table(["triple", "processors", "float32 in a register", "targets", "tested"], rows)
 
 
+def passes_table() -> str:
+    """
+    Every pass, in order, with what its file says of it.
+    """
+    rows = []
+    for transform in PIPELINE:
+        text = sys.modules[transform.__module__].__doc__ or ""
+        rows.append((f"`{transform.__name__}`", text.strip(), "no" if transform.__name__ in NEEDED else "yes"))
+    return table(("pass", "what it does", "`--without`"), rows)
+
+
 def _operations(name: str, rows: Callable[[], operations.Rows]) -> Callable[[], str]:
     return lambda: table(("kind", name, "refused"), rows())
 
@@ -194,6 +206,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "onnx-operations": _operations("operators", operations.onnx_rows),
     "onnx-opsets": opsets_line,
     "ops": ops_table,
+    "passes": passes_table,
     "options": options_table,
     "targets": targets_table,
     "policies": policies_table,
