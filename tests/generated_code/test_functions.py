@@ -235,7 +235,8 @@ def grid(count: int) -> np.ndarray:
         20,
         0.5,
     ]
-    values = np.concatenate([bits.view(np.float32), *(np.asarray(part, np.float32) for part in (bent, far, turns, -turns, special))])
+    parts = (bent, far, turns, -turns, special)
+    values = np.concatenate([bits.view(np.float32), *(np.asarray(part, np.float32) for part in parts)])
     return np.resize(values, -(-values.size // 16) * 16)
 
 
