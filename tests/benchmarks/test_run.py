@@ -11,6 +11,7 @@ from benchmarks.__main__ import main, tables_of
 from benchmarks.report import Row
 from benchmarks.subjects import Bench
 from benchmarks.tables import TABLES
+from tests.thorough import chosen
 
 
 @pytest.mark.slow
@@ -30,16 +31,23 @@ def test_a_quick_run_of_one_table(tmp_path, capsys):
     assert 1e-8 < kernel["seconds"] < 1e-4
 
 
+ANSWERS = {
+    "masked": ("policyc predict", "MaskablePPO.predict"),
+    "recurrent": ("policyc Episode().act", "RecurrentPPO.predict"),
+}
+
+
 @pytest.mark.slow
 def test_everybody_gives_the_agents_actions(capsys):
     pytest.importorskip("sb3_contrib")
     pytest.importorskip("onnxruntime")
-    assert main(["--quick", "--only", "masked", "--only", "recurrent"]) == 0
-    text = capsys.readouterr().out
-    assert not {"DISAGREES", "failed"} & set(text.split())
-    assert text.count("| ONNX Runtime ") == 2
-    for who in ("policyc Episode().act", "RecurrentPPO.predict", "policyc predict", "MaskablePPO.predict"):
-        assert f"| {who} " in text
+    for table in chosen(ANSWERS, "masked"):
+        assert main(["--quick", "--only", table]) == 0
+        text = capsys.readouterr().out
+        assert not {"DISAGREES", "failed"} & set(text.split())
+        assert text.count("| ONNX Runtime ") == 1
+        for who in ANSWERS[table]:
+            assert f"| {who} " in text
 
 
 def test_a_table_that_can_not_be_made_here(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from compiler.check import check
 from compiler.errors import PolicycError
 from compiler.frontends.onnx_file.loading import load
 from compiler.frontends.onnx_file.program import translate
-from compiler.ir import Origin
+from compiler.ir import Model, Origin
 from compiler.ops.reference import evaluate
 
 PASSING = {"given": 746, "known": 972}
@@ -73,6 +73,13 @@ def with_known_inputs(case) -> ModelProto:
     return model
 
 
+def typed(model: Model, name: str, value: np.ndarray) -> np.ndarray:
+    """
+    An input as callers give it: unsigned numbers as those of the model.
+    """
+    return value.astype(model.tensors[name].dtype.numpy) if value.dtype.kind == "u" else value
+
+
 def outcome(case, proto: ModelProto) -> str:
     """
     "passes", "differs", or why the model is refused.
@@ -85,7 +92,7 @@ def outcome(case, proto: ModelProto) -> str:
     if model.batched:
         return "no single sample"
     inputs, expected = case.data_sets[0]
-    given = {name: array(value)[None] for name, value in zip(model.inputs, inputs, strict=False)}
+    given = {name: typed(model, name, array(value))[None] for name, value in zip(model.inputs, inputs, strict=False)}
     values = evaluate(model, given)
     relative = max(case.rtol, 1e-2 if HALF.search(case.name) else 1e-3)
     for output, value in zip(model.outputs, expected, strict=True):

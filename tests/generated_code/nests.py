@@ -14,6 +14,7 @@ from compiler.ir import DType, Model, Node
 from compiler.options import BuildOptions
 from tests.generated_code.cases import Array, Case, blob_of, harness_in, kernel_texts, model_of
 from tests.models import PLAIN, policy, sources
+from tests.thorough import THOROUGH
 
 LINE = 16
 """float32 to whose multiples all tensors are aligned."""
@@ -64,6 +65,15 @@ class Nests:
             [memory[self.places[name] :][: self.model.tensors[name].elements] for name in node.outputs]
             for node in self.model.nodes
         ]
+
+
+def compiled_of(cases: Sequence[Case], way: str) -> list[Case]:
+    """
+    Of the cases, those whose kernels are tested in this way: compiled, one of each op; all in plain Python.
+    """
+    if way == "plain" or THOROUGH:
+        return list(cases)
+    return list({case.op: case for case in cases}.values())
 
 
 def words(lanes: int) -> dict[str, str]:

@@ -106,9 +106,7 @@ def test_every_layer_in_plain_python(seed, lanes, tmp_path):
     assert "conv2d" not in seen
 
 
-@pytest.mark.parametrize(
-    "lanes", [16, *(pytest.param(lanes, marks=pytest.mark.slow) for lanes in chosen((1, 4, 8), 4))]
-)
+@pytest.mark.parametrize("lanes", [16, *(pytest.param(lanes, marks=pytest.mark.slow) for lanes in chosen((1, 4, 8)))])
 def test_compiled_for_one_image_and_for_many(lanes, tmp_path):
     source = branches([*FEW], lanes)
     model = run_passes(source, BuildOptions(lanes=lanes))
@@ -123,7 +121,8 @@ def test_compiled_for_one_image_and_for_many(lanes, tmp_path):
             assert np.allclose(module.scores(observations[:count]), right[:count], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [36, pytest.param(84, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", chosen((36, 84), 84))
 def test_nature_cnn(size, tmp_path):
     source = image_policy((4, size, size), hidden=(64,), outputs=6)
     observations = images(source, 19)

@@ -15,7 +15,7 @@ from tests.thorough import chosen
 pytestmark = pytest.mark.slow
 SIZES = (1, 3, 7)
 MODULES = ARCHITECTURES | MORE
-DIFFERENT = ("resnet", "mobilenet", "lstm_deep", "cells", "encoder_pre", "unet", "text_cnn", "denoiser")
+DIFFERENT = ("resnet", "lstm_deep", "cells", "encoder_pre", "text_cnn", "denoiser")
 
 
 def inputs_like(examples, size: int, seed: int):

@@ -21,6 +21,7 @@ from compiler.targets import machines, toolchain
 from tests.targets import executables, fuzz_exe
 from tests.targets.executables import NAME, built, parts_in_c, sanitized
 from tests.targets.fuzz_exe import PARTS, REQUESTS, STATE, WORDS
+from tests.thorough import chosen
 
 BAD, NOT_FINITE, OVERFLOW, OUT_OF_RANGE = -1, -2, -3, -4
 GOOD = json.dumps({"observation": [1.0, 2.0, 3.0, 4.0]}).encode()
@@ -349,7 +350,7 @@ def test_the_program_is_sound_under_sanitizers(kind):
 
 @needs_clang
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", fuzz_exe.KINDS)
+@pytest.mark.parametrize("kind", chosen(fuzz_exe.KINDS, "dict", "recurrent"))
 def test_a_fuzzer_finds_nothing(kind, tmp_path):
     found = fuzz_exe.fuzz(kind, fuzz_exe.SECONDS, tmp_path / "corpus")
     assert not found.finding
