@@ -122,7 +122,7 @@ def test_compiled_for_one_image_and_for_many(lanes, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", chosen((36, 84), 84))
+@pytest.mark.parametrize("size", chosen((36, 84), 36))
 def test_nature_cnn(size, tmp_path):
     source = image_policy((4, size, size), hidden=(64,), outputs=6)
     observations = images(source, 19)

@@ -11,6 +11,7 @@ from compiler.ir import Attribute, DType
 from compiler.options import LANES
 from tests.generated_code.cases import Array, Case, right
 from tests.generated_code.harness import Kernels, kernels
+from tests.generated_code.nests import compiled_of
 from tests.thorough import chosen
 
 FLOAT, DOUBLE, INDEX, BIT = DType.FLOAT32, DType.FLOAT64, DType.INT64, DType.BOOL
@@ -87,7 +88,7 @@ WAYS = [("plain", lanes) for lanes in LANES] + [("compiled", lanes) for lanes in
 def found(request, tmp_path_factory) -> Iterator[Kernels]:
     way, lanes = request.param
     folder = tmp_path_factory.mktemp("ops")
-    with kernels(CASES, lanes, folder, f"{way}_ops_{lanes}", plain=way == "plain") as made:
+    with kernels(compiled_of(CASES, way), lanes, folder, f"{way}_ops_{lanes}", plain=way == "plain") as made:
         yield made
 
 
@@ -115,13 +116,13 @@ def check_all(found: Kernels, inputs: list[list[Array]]) -> None:
 def test_every_op_against_the_reference(found):
     for seed in range(3):
         rng = np.random.default_rng([seed, found.lanes])
-        check_all(found, [inputs_of(case, rng, found.lanes) for case in CASES])
+        check_all(found, [inputs_of(case, rng, found.lanes) for case in found.cases])
 
 
 def test_what_is_not_finite(found):
     rng = np.random.default_rng(found.lanes)
-    inputs = [inputs_of(case, rng, found.lanes) for case in CASES]
-    for case, arrays in zip(CASES, inputs, strict=True):
+    inputs = [inputs_of(case, rng, found.lanes) for case in found.cases]
+    for case, arrays in zip(found.cases, inputs, strict=True):
         if case.op in ("softmax", "log_softmax", "quantile_mean"):
             continue  # NaN for the whole choice or mean, which is tested with policies; infinities overflow
         for array in arrays:
@@ -134,12 +135,12 @@ def test_what_is_not_finite(found):
 def test_indices_that_are_none_touch_nothing_else(found):
     rng = np.random.default_rng(found.lanes)
     for value in (np.nan, -1, 1e30, -1e30, np.inf, 16777216, 2.0**31, 2.0**63):
-        inputs = [inputs_of(case, rng, found.lanes) for case in CASES]
-        for case, arrays in zip(CASES, inputs, strict=True):
+        inputs = [inputs_of(case, rng, found.lanes) for case in found.cases]
+        for case, arrays in zip(found.cases, inputs, strict=True):
             if case.op in ("lookup", "one_hot"):
                 arrays[0] = np.full(arrays[0].shape, value)
         single = found.one([[array[0] for array in arrays] for arrays in inputs])
-        for case, arrays, one, block in zip(CASES, inputs, single, found.block(inputs), strict=True):
+        for case, arrays, one, block in zip(found.cases, inputs, single, found.block(inputs), strict=True):
             if case.op == "one_hot":
                 assert not one.any()
                 assert not block.any()
