@@ -18,5 +18,8 @@ def test_everybody_agrees(key, tmp_path, monkeypatch):
     table = programs._table(Bench(tmp_path), QUICK, key, PROGRAMS[key])
     rows = table.rows
     assert [row.who for row in rows][:2] == ["policyc predict", "torch eager"]
+    assert rows[-1].who.startswith("its ")
+    assert rows[-1].ratio is not None
+    assert rows[-1].ratio > 0
     assert {"ONNX Runtime", "OpenVINO", "TorchScript frozen"} <= {row.who for row in rows}
     assert not any("DISAGREES" in row.note or "failed" in row.note for row in rows), rows
