@@ -162,7 +162,8 @@ def sources_of(model: Model, encoded: EncodedModel, options: BuildOptions, tripl
         kernels[level.suffix] = texts
     predictor = levels[-1].predictor
     exports = [export for export in module_of(options.target).EXPORTS if export != "extras" or predictor.extra_results]
-    native_view = NativeView(name, levels, exports, not triple.freestanding and not predictor.recurrent, __version__)
+    batches = not triple.freestanding and not predictor.recurrent
+    native_view = NativeView(name=name, levels=levels, exports=exports, batches=batches, version=__version__)
     weights = bytes(encoded.data)[encoded.blob_offset :]
     return Sources(name, triple, native_view, kernels, codegen.render_face(predictor), weights, options)
 
@@ -178,7 +179,7 @@ def _sources_of_general(
         view, texts = codegen.render_general_kernels(model, encoded, options, name, level.lanes)
         levels.append(GeneralLevel(level.suffix, level.cpu, view))
         kernels[level.suffix] = texts
-    native_view = GeneralNativeView(name, levels, __version__)
+    native_view = GeneralNativeView(name=name, levels=levels, version=__version__)
     weights = memoryview(encoded.data)[encoded.blob_offset :][: encoded.blob_size]
     faces = codegen.render_general_face(native_view.predictor)
     return Sources(name, triple, native_view, kernels, faces, weights, options)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from compiler.codegen.general_native import CArray, GeneralNativeView
-from compiler.codegen.javascript import javascript, literal, nested, typescript
-from compiler.codegen.module import LEAST_ROWS, MOST_ROWS, ROOM_FOR_ROWS
+from compiler.codegen.javascript import javascript, literal, nested
+from compiler.codegen.module import LEAST_ROWS, MOST_ROWS, ROOM_FOR_ROWS, Stated
 
 VIEWS = {"float32": "Float32Array", "int64": "BigInt64Array", "bool": "Uint8Array"}
 """The typed arrays that lie over the module's memory."""
@@ -104,7 +104,7 @@ class ModuleArray:
 
 
 @dataclass(frozen=True)
-class GeneralModuleView:
+class GeneralModuleView(Stated):
     """
     What the templates of `wasm.c`, `module.mjs` and `module.d.mts` see of a model that is no policy.
     """
@@ -167,13 +167,6 @@ class GeneralModuleView:
         return max(LEAST_ROWS, min(MOST_ROWS, ROOM_FOR_ROWS // each) // LEAST_ROWS * LEAST_ROWS)
 
     @property
-    def digest(self) -> str:
-        """
-        The model's SHA-256 as bytes in C.
-        """
-        return ", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(self.c.predictor.model_sha256))
-
-    @property
     def arguments(self) -> list[str]:
         """
         What the kernel is called with, after the number of observations.
@@ -189,20 +182,6 @@ class GeneralModuleView:
         """
         known = dict(ast.literal_eval(self.c.predictor.spec))
         return known | {"sha256": self.c.predictor.model_sha256, "version": self.c.version}
-
-    @property
-    def spec(self) -> str:
-        """
-        The same as JavaScript.
-        """
-        return javascript(self.facts, 0, len("export const SPEC = frozen();"))
-
-    @property
-    def spec_type(self) -> str:
-        """
-        The same as a type.
-        """
-        return typescript(self.facts, 0, len("export declare const SPEC: ;"))
 
 
 def _arrays(what: str, arrays: Sequence[CArray]) -> list[ModuleArray]:

@@ -4,14 +4,13 @@ The flat view of a general predictor's interface in C, and of its extension of P
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
 from compiler.codegen.c_source import paragraph, wrapped
 from compiler.codegen.general import LONG, GeneralView
 from compiler.codegen.general_array import GeneralArray
 from compiler.codegen.naming import comment, kernel_names
-from compiler.codegen.native import C_TYPES, MOST_SAMPLED, READERS, SLACK, KernelView
+from compiler.codegen.native import C_TYPES, MOST_SAMPLED, READERS, SLACK, KernelView, LibraryView
 from compiler.codegen.native_texts import StatusView
 
 STACK = 1 << 16
@@ -116,31 +115,14 @@ class GeneralLevel:
     predictor: GeneralView
 
 
-@dataclass(frozen=True)
-class GeneralNativeView:
+@dataclass(frozen=True, kw_only=True)
+class GeneralNativeView(LibraryView):
     """
     What the templates of C files see of a model that is no policy. What it shares with `NativeView` has the same names.
     """
 
-    name: str
     levels: Sequence[GeneralLevel]
-    """From the least processor to the most able."""
-    version: str
-    """Of policyc."""
     exports: Sequence[str] = ("run",)
-    """Of the kernels, those that are there."""
-
-    def of_level(self, number: int) -> Self:
-        """
-        The same with the kernels of one level.
-        """
-        return replace(self, levels=[self.levels[number]])
-
-    def exporting(self, names: Sequence[str]) -> Self:
-        """
-        The same with these functions of the kernels.
-        """
-        return replace(self, exports=names)
 
     @property
     def predictor(self) -> GeneralView:
@@ -169,13 +151,6 @@ class GeneralNativeView:
         The functions that compute, of which each call begins with one.
         """
         return ("predict",)
-
-    @property
-    def macro(self) -> str:
-        """
-        What names of macros begin with.
-        """
-        return self.name.upper()
 
     @property
     def batches(self) -> bool:

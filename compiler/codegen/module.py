@@ -2,6 +2,7 @@
 The view of a WebAssembly module and of the ES module around it.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -97,8 +98,42 @@ class ModulePart:
         return f"{nested(self.element, len(self.shape) + 1)} | readonly {NUMBERS}[]"
 
 
+class Stated(ABC):
+    """
+    What a module says about itself, as its files need it.
+    """
+
+    @property
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """
+        All of it, by name.
+        """
+
+    @property
+    def digest(self) -> str:
+        """
+        The model's SHA-256 as bytes in C.
+        """
+        return ", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(self.facts["sha256"]))
+
+    @property
+    def spec(self) -> str:
+        """
+        The facts as JavaScript.
+        """
+        return javascript(self.facts, 0, len("export const SPEC = frozen();"))
+
+    @property
+    def spec_type(self) -> str:
+        """
+        The facts as a type.
+        """
+        return typescript(self.facts, 0, len("export declare const SPEC: ;"))
+
+
 @dataclass(frozen=True)
-class ModuleView:
+class ModuleView(Stated):
     """
     What the templates of `wasm.c`, `module.mjs` and `module.d.mts` see.
     """
@@ -141,13 +176,6 @@ class ModuleView:
         return max(LEAST_ROWS, min(MOST_ROWS, ROOM_FOR_ROWS // each) // LEAST_ROWS * LEAST_ROWS)
 
     @property
-    def digest(self) -> str:
-        """
-        The model's SHA-256 as bytes in C.
-        """
-        return ", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(self.predictor.model_sha256))
-
-    @property
     def arguments(self) -> list[str]:
         """
         What a kernel is called with. The next state takes the place of the one before.
@@ -163,20 +191,6 @@ class ModuleView:
         """
         known = dict(self.predictor.specified)
         return known | {"sha256": self.predictor.model_sha256, "version": self.c.version}
-
-    @property
-    def spec(self) -> str:
-        """
-        The same as JavaScript.
-        """
-        return javascript(self.facts, 0, len("export const SPEC = frozen();"))
-
-    @property
-    def spec_type(self) -> str:
-        """
-        The same as a type.
-        """
-        return typescript(self.facts, 0, len("export declare const SPEC: ;"))
 
     @property
     def parts(self) -> list[ModulePart]:

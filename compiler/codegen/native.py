@@ -4,7 +4,7 @@ The flat view of a predictor's interface in C.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from compiler.codegen.c_source import paragraph, wrapped
 from compiler.codegen.inputs import ArrayView
@@ -65,19 +65,17 @@ class KernelView:
     parameters: list[str]
 
 
-@dataclass(frozen=True)
-class NativeView:
+@dataclass(frozen=True, kw_only=True)
+class LibraryView:
     """
-    What the templates of C files see.
+    What the views of all models' files in C have in common.
     """
 
     name: str
-    levels: Sequence[LevelView]
-    """From the least processor to the most able."""
+    levels: Sequence[Any]
+    """From the least processor to the most able; what each is, the views of models say."""
     exports: Sequence[str]
-    """Of the kernels, those that are there: `act`, `rows`, `layers`, `extras`."""
-    batches: bool
-    """Whether the interface takes batches."""
+    """Of the kernels, the functions that are there."""
     version: str
     """Of policyc."""
 
@@ -92,6 +90,26 @@ class NativeView:
         The same with these functions of the kernels.
         """
         return replace(self, exports=names)
+
+    @property
+    def macro(self) -> str:
+        """
+        What names of macros begin with.
+        """
+        return self.name.upper()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeView(LibraryView):
+    """
+    What the templates of C files see.
+    """
+
+    levels: Sequence[LevelView]
+    exports: Sequence[str]
+    """`act`, `rows`, `layers`, `extras`, or some of them."""
+    batches: bool
+    """Whether the interface takes batches."""
 
     @property
     def what(self) -> str:
@@ -120,13 +138,6 @@ class NativeView:
         The predictor, for what all levels have in common.
         """
         return self.levels[-1].predictor
-
-    @property
-    def macro(self) -> str:
-        """
-        What names of macros begin with.
-        """
-        return self.name.upper()
 
     @property
     def masked(self) -> bool:

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from compiler.codegen.general_native import CArray, GeneralNativeView
 from compiler.targets.buffers import buffer_of
+from compiler.targets.shared import WRONG_SIZE, Functions, address_of
 
-WRONG_SIZE = -1
-"""The status of values that are not as many as they must be, or of another dtype."""
 TYPES: Mapping[str, Any] = {"float32": ctypes.c_float, "int64": ctypes.c_int64, "bool": ctypes.c_uint8}
 
 
@@ -35,9 +34,9 @@ def loaded(path: Path, view: GeneralNativeView, weights: bytes | memoryview) -> 
     return module
 
 
-class Library:
+class Library(Functions):
     """
-    The functions of a library in C, for arrays.
+    The functions of such a library, for arrays.
 
     Args:
         path: the library.
@@ -45,7 +44,8 @@ class Library:
     """
 
     def __init__(self, path: Path, view: GeneralNativeView) -> None:
-        self.view, self._library = view, ctypes.CDLL(str(path))
+        super().__init__(path, view.name)
+        self.view = view
         members = [(array.name, TYPES[array.dtype] * array.count) for array in view.states]
         struct = type("State", (ctypes.Structure,), {"_fields_": [*members, ("room", ctypes.c_float * view.workspace)]})
         self._state: Any = struct()
@@ -56,7 +56,7 @@ class Library:
         """
         Begins anew.
         """
-        self._function("reset")(ctypes.byref(self._state))
+        self.function("reset")(ctypes.byref(self._state))
 
     def state(self, array: CArray) -> NDArray[Any]:
         """
@@ -65,28 +65,19 @@ class Library:
         dtype = "uint8" if array.dtype == "bool" else array.dtype
         return np.frombuffer(getattr(self._state, array.name), dtype)
 
-    def text(self, name: str) -> str:
-        """
-        What a function without parameters says.
-        """
-        function = self._function(name)
-        function.restype = ctypes.c_char_p
-        said: bytes = function()
-        return said.decode("ascii")
-
     def predict(self, given: Sequence[NDArray[Any]], results: Sequence[NDArray[Any]]) -> int:
         """
         The outputs for one observation, with the state that the calls before left; a status.
         """
-        arrays = map(_address, [*given, *results])
-        return int(self._function("predict")(ctypes.byref(self._state), *arrays))
+        arrays = map(address_of, [*given, *results])
+        return int(self.function("predict")(ctypes.byref(self._state), *arrays))
 
     def predict_batch(self, count: int, given: Sequence[NDArray[Any]], results: Sequence[NDArray[Any]]) -> int:
         """
         The outputs for `count` observations; a status.
         """
-        arrays = map(_address, [*given, *results])
-        return int(self._function("predict_batch")(_address(self._room), ctypes.c_size_t(count), *arrays))
+        arrays = map(address_of, [*given, *results])
+        return int(self.function("predict_batch")(address_of(self._room), ctypes.c_size_t(count), *arrays))
 
     def predict_rows(self, rows: int, *arguments: Any) -> int:
         """
@@ -108,10 +99,3 @@ class Library:
         for array, values in zip(self.view.states, after, strict=True):
             values[:] = self.state(array)
         return status
-
-    def _function(self, name: str) -> Any:
-        return self._library[f"{self.view.name}_{name}"]
-
-
-def _address(array: NDArray[Any]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)

@@ -36,9 +36,37 @@ def loaded(path: Path, view: NativeView, weights: bytes | memoryview) -> ModuleT
     return module
 
 
-class Library:
+class Functions:
     """
-    The functions of a library in C, for arrays.
+    The functions of a library in C, by what comes after the predictor's name in theirs.
+
+    Args:
+        path: the library.
+        name: the predictor's.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._name, self._library = name, ctypes.CDLL(str(path))
+
+    def function(self, name: str) -> Any:
+        """
+        One that returns an int.
+        """
+        return self._library[f"{self._name}_{name}"]
+
+    def text(self, name: str) -> str:
+        """
+        What one without parameters says.
+        """
+        function = self.function(name)
+        function.restype = ctypes.c_char_p
+        said: bytes = function()
+        return said.decode("ascii")
+
+
+class Library(Functions):
+    """
+    The functions of a policy's library, for arrays.
 
     Args:
         path: the library.
@@ -47,7 +75,8 @@ class Library:
     """
 
     def __init__(self, path: Path, view: NativeView, offset: int = 0) -> None:
-        self._view, self._library = view, ctypes.CDLL(str(path))
+        super().__init__(path, view.name)
+        self._view = view
         self._room = np.zeros(view.room, np.float32)
         memory = 2 * view.memory * view.recurrent
         space = np.zeros(memory + view.workspace + LINE + offset, np.float32)
@@ -58,7 +87,7 @@ class Library:
         """
         Begins an episode.
         """
-        self._function("reset")(_address(self._state))
+        self.function("reset")(address_of(self._state))
 
     def memory(self) -> NDArray[Any]:
         """
@@ -66,21 +95,12 @@ class Library:
         """
         return self._state[: -self._view.workspace].copy()
 
-    def text(self, name: str) -> str:
-        """
-        What a function without parameters says.
-        """
-        function = self._function(name)
-        function.restype = ctypes.c_char_p
-        said: bytes = function()
-        return said.decode("ascii")
-
     def predict(self, given: Sequence[NDArray[Any] | None], action: NDArray[Any], scores: NDArray[Any] | None) -> int:
         """
         The action for one observation, with the memory that the calls before left; a status.
         """
-        results = (_address(action), _address(scores))
-        return int(self._function("predict_scores")(_address(self._state), *map(_address, given), *results))
+        results = (address_of(action), address_of(scores))
+        return int(self.function("predict_scores")(address_of(self._state), *map(address_of, given), *results))
 
     def predict_batch(
         self, count: int, given: Sequence[NDArray[Any] | None], actions: NDArray[Any], scores: NDArray[Any] | None
@@ -88,9 +108,9 @@ class Library:
         """
         The actions for `count` observations; a status.
         """
-        results = (_address(actions), _address(scores))
-        function = self._function("predict_batch")
-        return int(function(_address(self._room), ctypes.c_size_t(count), *map(_address, given), *results))
+        results = (address_of(actions), address_of(scores))
+        function = self.function("predict_batch")
+        return int(function(address_of(self._room), ctypes.c_size_t(count), *map(address_of, given), *results))
 
     def act_one(self, *arguments: Any) -> int:
         """
@@ -167,9 +187,9 @@ class Library:
         count = len(self._view.predictor.arrays)
         return arguments[:count], arguments[count:]
 
-    def _function(self, name: str) -> Any:
-        return self._library[f"{self._view.name}_{name}"]
 
-
-def _address(array: NDArray[Any] | None) -> ctypes.c_void_p:
+def address_of(array: NDArray[Any] | None) -> ctypes.c_void_p:
+    """
+    What C gets of an array; NULL where there is none.
+    """
     return ctypes.c_void_p(None if array is None else array.ctypes.data)

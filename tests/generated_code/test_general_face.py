@@ -12,30 +12,20 @@ import pytest
 
 import compiler
 from compiler.errors import UnsupportedError
-from compiler.ir import BATCH, DType, Model, Origin, Output, State
+from compiler.ir import BATCH, DType, Model, Output
 from compiler.ops.builder import GraphBuilder
 from compiler.ops.reference import evaluate
+from tests.general_models import ORIGIN, counter
+from tests.general_models import mixed as mixed_model
 
-ORIGIN = Origin("model.pt2", "0" * 64, "torch-export")
 RNG = np.random.default_rng(0)
 
 
 def several() -> Model:
     """
-    An image, whole numbers and flags to float32, int64 and bool: with names that mean something else in Python.
+    Every dtype in and out, with names that mean something else in Python.
     """
-    graph = GraphBuilder()
-    image = graph.input("import", DType.FLOAT32, (BATCH, 2, 3))
-    words = graph.input("words", DType.INT64, (BATCH, 4))
-    flags = graph.input("weights", DType.BOOL, (BATCH, 3))
-    table = graph.constant("table", RNG.normal(size=(9, 3)).astype(np.float32))
-    looked = graph.add("reduce_sum", [graph.add("embedding", [words, table], "look")], "sum", axes=(0,), keep=True)
-    scores = graph.add("plus", [image, looked], "network")
-    chosen = graph.add("index_of_max", [scores], "infer", axis=1, keep=False)
-    above = graph.add("greater", [scores, graph.constant("zero", np.zeros((), np.float32))], "above")
-    kept = graph.add("both", [above, graph.add("reshape", [flags], "flat", shape=(1, 3))], "kept")
-    outputs = (Output("scores", scores), Output("chosen", chosen), Output("kept", kept))
-    return Model("several", tuple(graph.nodes), graph.tensors, ("import", "words", "weights"), outputs, ORIGIN)
+    return mixed_model("several", ("import", "words", "weights"), ("scores", "chosen", "kept"))
 
 
 def layer(*, batched: bool = True) -> Model:
@@ -45,21 +35,6 @@ def layer(*, batched: bool = True) -> Model:
     inputs = [source, graph.constant("weight", weight), graph.constant("bias", bias)]
     result = graph.add("tanh", [graph.add("linear", inputs, "layer")], "tanh")
     return Model("layer", tuple(graph.nodes), graph.tensors, ("x",), (Output("y", result),), ORIGIN, batched=batched)
-
-
-def counter() -> Model:
-    """
-    Adds up what it is given, beginning at one.
-    """
-    graph = GraphBuilder()
-    given = graph.input("x", DType.FLOAT32, (BATCH, 2))
-    before = graph.input("sum", DType.FLOAT32, (BATCH, 2))
-    graph.constant("one", np.ones(2, np.float32))
-    after = graph.add("plus", [before, given], "after")
-    doubled = graph.add("plus", [after, after], "doubled")
-    states = (State("total", before, after, "one"),)
-    outputs = (Output("y", doubled),)
-    return Model("counter", tuple(graph.nodes), graph.tensors, ("x",), outputs, ORIGIN, states, batched=False)
 
 
 def loaded(model: Model, folder, **choices):

@@ -5,7 +5,7 @@ The reference gives the tensors that are wanted, and what it gives is the same w
 import numpy as np
 
 from compiler.ops.reference import evaluate
-from tests.targets.general_models import inputs_of, mixed
+from tests.general_models import inputs_of, mixed
 
 
 def test_only_what_is_wanted_is_given():

@@ -15,7 +15,7 @@ from compiler.targets import bridge, machines
 from compiler.targets.c import library_of
 from compiler.targets.general_library import Library
 from compiler.verify_package import verify_package
-from tests.targets.general_models import MODELS, assert_alike, built, counter, expected_of, inputs_of, mixed, wide
+from tests.general_models import MODELS, assert_alike, built, counter, expected_of, inputs_of, mixed, wide
 from tests.targets.test_c_compilers import compiler as compiler_of
 from tests.thorough import chosen
 

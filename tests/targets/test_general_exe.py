@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from compiler.verify_package import verify_package
-from tests.targets.general_models import MODELS, assert_alike, built, expected_of, inputs_of, mixed, wide
+from tests.general_models import MODELS, assert_alike, built, expected_of, inputs_of, mixed, wide
 
 pytestmark = pytest.mark.slow
 

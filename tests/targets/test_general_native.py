@@ -19,7 +19,7 @@ from compiler.ir import BATCH, DType, Model, Output
 from compiler.ops.builder import GraphBuilder
 from compiler.targets import machines
 from compiler.verify_package import verify_package
-from tests.targets.general_models import (
+from tests.general_models import (
     MODELS,
     ORIGIN,
     assert_alike,

@@ -18,23 +18,27 @@ ORIGIN = Origin("model.pt2", "0" * 64, "torch-export")
 WORDS = 9
 
 
-def mixed() -> Model:
+def mixed(
+    name: str = "mixed",
+    inputs: tuple[str, str, str] = ("double", "count", "weights"),
+    results: tuple[str, str, str] = ("scores", "int", "room"),
+) -> Model:
     """
     An image, whole numbers and flags to float32, int64 and bool: with names that mean something else in C and Python.
     """
     rng = np.random.default_rng(1)
     graph = GraphBuilder()
-    image = graph.input("double", DType.FLOAT32, (BATCH, 2, 3))
-    words = graph.input("count", DType.INT64, (BATCH, 4))
-    flags = graph.input("weights", DType.BOOL, (BATCH, 3))
+    image = graph.input(inputs[0], DType.FLOAT32, (BATCH, 2, 3))
+    words = graph.input(inputs[1], DType.INT64, (BATCH, 4))
+    flags = graph.input(inputs[2], DType.BOOL, (BATCH, 3))
     table = graph.constant("table", rng.normal(size=(WORDS, 3)).astype(np.float32))
     looked = graph.add("reduce_sum", [graph.add("embedding", [words, table], "look")], "sum", axes=(0,), keep=True)
     scores = graph.add("plus", [image, looked], "network")
     chosen = graph.add("index_of_max", [scores], "infer", axis=1, keep=False)
     above = graph.add("greater", [scores, graph.constant("zero", np.zeros((), np.float32))], "above")
     kept = graph.add("both", [above, graph.add("reshape", [flags], "flat", shape=(1, 3))], "kept")
-    outputs = (Output("scores", scores), Output("int", chosen), Output("room", kept))
-    return Model("mixed", tuple(graph.nodes), graph.tensors, ("double", "count", "weights"), outputs, ORIGIN)
+    outputs = tuple(Output(*each) for each in zip(results, (scores, chosen, kept), strict=True))
+    return Model(name, tuple(graph.nodes), graph.tensors, inputs, outputs, ORIGIN)
 
 
 def wide() -> Model:
