@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 import compiler
-from compiler.ir import BATCH, DType, Model, Origin, Output, State
+from compiler.frontends.lengths import all_lengths
+from compiler.ir import BATCH, DType, Length, Model, Origin, Output, State
 from compiler.ops import Array
 from compiler.ops.builder import GraphBuilder
 from compiler.ops.reference import evaluate
@@ -67,6 +68,37 @@ def counter() -> Model:
     states = (State("total", before, after, "one"),)
     outputs = (Output("y", doubled),)
     return Model("counter", tuple(graph.nodes), graph.tensors, ("x",), outputs, ORIGIN, states, batched=False)
+
+
+def sentences() -> Model:
+    """
+    Sequences of 2 to 20 steps in every dtype, some with a step more, to outputs that follow them and one that does not.
+    """
+
+    def at(length: int) -> tuple[Model, dict[str, str]]:
+        rng = np.random.default_rng(3)
+        graph = GraphBuilder()
+        steps = graph.input("length", DType.FLOAT32, (BATCH, length, 3))  # a name that means something else
+        words = graph.input("words", DType.INT64, (BATCH, length))
+        flags = graph.input("flags", DType.BOOL, (BATCH, length + 1))
+        table = graph.constant("table", rng.normal(size=(WORDS, 3)).astype(np.float32))
+        shifted = graph.add("plus", [steps, graph.add("embedding", [words, table], "look")], "shifted")
+        weights = [
+            graph.constant(name, rng.normal(size=shape).astype(np.float32))
+            for name, shape in (("state", (1, 4)), ("new", (12, 3)), ("kept", (12, 4)), ("bias", 12), ("kept_bias", 12))
+        ]
+        rows = graph.add("reshape", [shifted], "rows", shape=(length, 1, 3))
+        hidden = graph.add_all("gru", [rows, *weights], "memory", reverse=False)
+        tags = graph.add("reshape", [hidden[0]], "tags", shape=(length, 4))
+        best = graph.add("index_of_max", [tags], "best", axis=1, keep=False)
+        kept = graph.add("not", [flags], "kept")
+        ends = graph.add("reduce_max", [tags], "ends", axes=(0,), keep=False)
+        results = (("scores", tags), ("best", best), ("kept", kept), ("ends", ends))
+        outputs = tuple(Output(*each) for each in results)
+        names = ("length", "words", "flags")
+        return Model("sentences", tuple(graph.nodes), graph.tensors, names, outputs, ORIGIN), {}
+
+    return all_lengths(at, Length("steps", 2, 20))
 
 
 MODELS: Mapping[str, Callable[[], Model]] = {"mixed": mixed, "wide": wide, "counter": counter}

@@ -4,7 +4,7 @@ The view of a predictor whose model is no policy: arrays in, arrays out.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compiler.codegen.body import passes, running
 from compiler.codegen.calls import place
@@ -70,10 +70,8 @@ class GeneralView:
     """Multiply-adds of one observation."""
     threads: int | None = None
     """Threads for large batches, if that was chosen."""
-    length: bool = False
-    """Whether sizes follow the length of sequences, which is known at run time."""
-    longest: int = 1
-    """The largest length that they may have."""
+    length: Length | None = None
+    """What sizes follow that are known at run time only: the length of sequences."""
     named: frozenset[str] = frozenset()
     words: list[str] = field(default_factory=list)
     kernels_named: list[str] = field(default_factory=list)
@@ -160,7 +158,8 @@ class GeneralView:
         """
         Observations that are worth a thread; of sequences, the steps of all of them together.
         """
-        return max(1, -(-PART_WORK * self.longest // max(self.work, 1)))
+        longest = self.length.most if self.length else 1
+        return max(1, -(-PART_WORK * longest // max(self.work, 1)))
 
     @property
     def threads_from(self) -> int:
@@ -196,12 +195,12 @@ class GeneralView:
         room = [] if self.on_stack else ["np.empty(WORKSPACE + 16, np.float32)"]
         return f"predict_one({', '.join([*rows, '_address', *left, *room])})"
 
-    def result(self, form: str) -> str:
+    def result(self, form: str, indent: int = 4) -> str:
         """
-        The expression of what `predict` gives.
+        The expression of what `predict` gives, in a statement that is so far indented.
         """
-        arrays = ", ".join(array.given(form) for array in self.outputs)
-        return f"Outputs({arrays})" if len(self.outputs) > 1 else arrays
+        arrays = [array.given(form) for array in self.outputs]
+        return call("return Outputs", arrays, indent).removeprefix("return ") if len(arrays) > 1 else arrays[0]
 
     @property
     def next_state(self) -> str:
@@ -209,6 +208,13 @@ class GeneralView:
         The next states in their shapes.
         """
         return ", ".join(state.after.given("shape") for state in self.memory)
+
+    def at(self, length: int) -> "GeneralView":
+        """
+        The same where the sequences have this length.
+        """
+        inputs, outputs = ([array.at(length) for array in arrays] for arrays in (self.inputs, self.outputs))
+        return replace(self, inputs=inputs, outputs=outputs, length=None)
 
     @property
     def exported(self) -> list[str]:
@@ -303,8 +309,7 @@ def general_view(
         steps=list(_calls(model, encoded, plan, functions)),
         work=sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes),
         threads=options.threads,
-        length=length is not None,
-        longest=length.most if length is not None else 1,
+        length=length,
     )
 
 

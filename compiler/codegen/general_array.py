@@ -2,11 +2,13 @@
 The views of what callers give to a general predictor, and of what they get.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 
 from compiler.codegen.body import passes, running
 from compiler.codegen.inputs import KINDS
-from compiler.codegen.lengths import accepted, copies, extent
+from compiler.codegen.lengths import accepted, copies, extent, shape_text
+from compiler.ir import Length
 from compiler.ops.lengths import follows
 
 
@@ -50,6 +52,13 @@ class GeneralArray:
         The expression of how many values of one observation callers give or get.
         """
         return extent(self._dims)
+
+    def at(self, length: int) -> "GeneralArray":
+        """
+        The same where the sequences have this length.
+        """
+        sizes = tuple(size.at(length) if isinstance(size, Length) else size for size in self.sizes)
+        return replace(self, sizes=sizes, count=prod(sizes), shape=shape_text(sizes))
 
     @property
     def _dims(self) -> tuple[int, ...]:

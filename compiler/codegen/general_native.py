@@ -4,7 +4,7 @@ The flat view of a general predictor's interface in C, and of its extension of P
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.codegen.c_source import paragraph, wrapped
 from compiler.codegen.general import LONG, GeneralView
@@ -12,6 +12,7 @@ from compiler.codegen.general_array import GeneralArray
 from compiler.codegen.naming import comment, kernel_names
 from compiler.codegen.native import C_TYPES, MOST_SAMPLED, READERS, SLACK, KernelView, LibraryView
 from compiler.codegen.native_texts import StatusView
+from compiler.ir import Length
 
 STACK = 1 << 16
 """Bytes that a call takes from the stack at most; more is kept by the module."""
@@ -42,6 +43,13 @@ class CArray:
         Values of one observation.
         """
         return self.array.count
+
+    @property
+    def extent(self) -> str:
+        """
+        The expression of how many values there are of one observation: of `length`, where they follow it.
+        """
+        return self.array.extent
 
     @property
     def type(self) -> str:
@@ -96,10 +104,9 @@ class CArray:
     @property
     def shape(self) -> tuple[int, ...]:
         """
-        Of one observation.
+        Of one observation; some sizes may follow the length.
         """
-        found: tuple[int, ...] = ast.literal_eval(self.array.shape)
-        return found
+        return self.array.sizes
 
 
 @dataclass(frozen=True)
@@ -167,6 +174,19 @@ class GeneralNativeView(LibraryView):
         return bool(self.predictor.memory)
 
     @property
+    def length(self) -> Length | None:
+        """
+        What sizes follow that are known at run time only: the length of sequences.
+        """
+        return self.predictor.length
+
+    def at(self, length: int) -> "GeneralNativeView":
+        """
+        The same where the sequences have this length.
+        """
+        return replace(self, levels=[replace(level, predictor=level.predictor.at(length)) for level in self.levels])
+
+    @property
     def aligned(self) -> bool:
         """
         Whether a room begins on a whole cache line.
@@ -193,6 +213,15 @@ class GeneralNativeView(LibraryView):
         Whether the workspace is too large for the stack.
         """
         return 4 * self.workspace > STACK
+
+    @property
+    def kept(self) -> bool:
+        """
+        Whether an extension keeps a workspace from one call to the next.
+
+        It is too large for the stack, or must hold no garbage, with which kernels compute behind the end of a sequence.
+        """
+        return self.roomy or self.length is not None
 
     @property
     def long_from(self) -> int:
@@ -252,7 +281,8 @@ class GeneralNativeView(LibraryView):
         """
         given = [f"const {array.type} *{array.name}" for array in self.taken]
         results = [f"{array.type} *{array.name}" for array in self.left]
-        return [KernelView("run", ["int64_t rows", *given, "const void *weights", *results, "float *room"])]
+        length = ["int64_t length"] if self.length else []
+        return [KernelView("run", ["int64_t rows", *length, *given, "const void *weights", *results, "float *room"])]
 
     def symbols(self, level: GeneralLevel) -> list[str]:
         """
@@ -267,9 +297,10 @@ class GeneralNativeView(LibraryView):
         """
         given = [f"const {array.type} *{array.name}" for array in self.inputs]
         results = [f"{array.type} *{array.name}" for array in self.outputs]
+        length = ["size_t length"] if self.length else []
         return {
-            "predict": [f"{self.name}_state *state", *given, *results],
-            "predict_batch": ["float *room", "size_t count", *given, *results],
+            "predict": [f"{self.name}_state *state", *length, *given, *results],
+            "predict_batch": ["float *room", "size_t count", *length, *given, *results],
         }
 
     @property
@@ -295,14 +326,27 @@ class GeneralNativeView(LibraryView):
                 inexact,
                 where if self.predictor.whole else f"{never}, which takes no whole numbers.",
             ),
+            *([self._wrong_length] if self.length else []),
         ]
+
+    @property
+    def _wrong_length(self) -> StatusView:
+        assert self.length
+        bounds = f"{self.length.least} to {self.length.most}"
+        note = f"The length of the sequences is not from {self.macro}_SHORTEST to {self.macro}_LONGEST."
+        return StatusView("WRONG_LENGTH", -5, f"the length of the sequences must be from {bounds}", note)
 
     @property
     def documented(self) -> list[str]:
         """
         What each parameter is, in lines of a comment.
         """
-        texts = [f"{array.name}: {self._text(array)}." for array in self.inputs]
+        texts = []
+        if self.length:
+            label = f"`{self.length.name}`, " if self.length.name != "length" else ""
+            bounds = f"from {self.macro}_SHORTEST to {self.macro}_LONGEST"
+            texts.append(f"length: {label}of the sequences, {bounds}: how many values arrays have follows it.")
+        texts += [f"{array.name}: {self._text(array)}." for array in self.inputs]
         texts += [f"{array.name}: takes {self._text(array)}." for array in self.outputs]
         return [line for text in texts for line in paragraph(text, " * ", "    ").splitlines()]
 
@@ -321,6 +365,7 @@ class GeneralNativeView(LibraryView):
         return [
             f"static {self.name}_state state;",
             *(f"static {self.sized(array)};" for array in [*self.inputs, *self.outputs]),
+            *([f"size_t length = {self.macro}_LONGEST;"] if self.length else []),
             f"{self.name}_reset(&state);",
             *call.splitlines(),
             f"if (status != {self.macro}_OK)",
@@ -332,7 +377,8 @@ class GeneralNativeView(LibraryView):
         """
         What the example calls `predict` with.
         """
-        return ["&state", *(array.name for array in [*self.inputs, *self.outputs])]
+        length = ["length"] if self.length else []
+        return ["&state", *length, *(array.name for array in [*self.inputs, *self.outputs])]
 
     def sized(self, array: CArray) -> str:
         """
@@ -341,17 +387,31 @@ class GeneralNativeView(LibraryView):
         return f"{array.type} {array.name}[{self.macro}_{array.name.upper()}_SIZE]"
 
     @property
-    def values(self) -> int:
+    def sizes(self) -> dict[str, str]:
         """
-        How many values all inputs together have.
+        For each input and output, the expression of how many values one observation has.
         """
-        return sum(array.count for array in self.inputs)
+        return {
+            array.name: array.extent if array.array.follows else f"{self.macro}_{array.name.upper()}_SIZE"
+            for array in [*self.inputs, *self.outputs]
+        }
+
+    @property
+    def values(self) -> str:
+        """
+        The expression of how many values all inputs together have.
+        """
+        fixed = sum(array.count for array in self.inputs if not array.array.follows)
+        following = [array.extent for array in self.inputs if array.array.follows]
+        return " + ".join([*following, *([str(fixed)] if fixed or not following else [])])
 
     @property
     def sample(self) -> str:
         """
-        The first values of an observation, as a user of the example writes them.
+        The first values of an observation, the shortest, as a user of the example writes them.
         """
+        if self.length:
+            return self.at(self.length.least).sample
         values = ["0.5" if array.dtype == "float32" else "1" for array in self.inputs for _ in range(array.count)]
         return " ".join([*values[:MOST_SAMPLED], *(["..."] if len(values) > MOST_SAMPLED else [])])
 
@@ -378,9 +438,10 @@ class GeneralNativeView(LibraryView):
         return self._arguments([], "room")
 
     def _arguments(self, states: list[str], room: str) -> list[str]:
+        length = ["(int64_t)length"] if self.length else []
         given = [array.name for array in self.inputs] + states
         results = [array.name for array in self.outputs] + states
-        return [*given, f"{self.name}__weights", *results, f"{self.name}__aligned({room})"]
+        return [*length, *given, f"{self.name}__weights", *results, f"{self.name}__aligned({room})"]
 
     @property
     def converted(self) -> list[str]:
@@ -403,4 +464,5 @@ class GeneralNativeView(LibraryView):
         """
         given = [f"given[{place}].data" for place in range(len(self.taken))]
         results = [f"given[{len(given) + place}].data" for place in range(len(self.left))]
-        return [*given, "known->weights", *results, "work"]
+        length = ["length"] if self.length else []
+        return [*length, *given, "known->weights", *results, "work"]

@@ -2,7 +2,10 @@
 What stands in for an extension takes: flat arrays of exactly the right type and size, as the extension itself.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
+
+from compiler.codegen.general_native import GeneralNativeView
 
 FORMATS = {"float32": "f", "float64": "d", "int64": "ql", "uint8": "B", "bool": "?"}
 """How the buffer protocol names the dtypes."""
@@ -38,3 +41,23 @@ def buffer_of(value: Any, array: Flat, rows: int = 1) -> memoryview | None:
         return None
     fits = buffer.ndim == 1 and buffer.c_contiguous and buffer.format in tuple(FORMATS[array.dtype])
     return buffer if fits and len(buffer) == rows * array.total else None
+
+
+def called(
+    view: GeneralNativeView, rows: int, arguments: Sequence[Any]
+) -> tuple[GeneralNativeView, list[int], list[memoryview]] | None:
+    """
+    What `predict_rows` of a model that is no policy is called with, after the number of observations.
+
+    Returns:
+        The view of what these observations are, with sizes that are fixed; the length of the sequences, if the model
+        has one; the buffers of what is taken and left. None if one of them has other values.
+    """
+    length: list[int] = []
+    if view.length:
+        length, arguments = [int(arguments[0])], arguments[1:]
+        view = view.at(*length)
+    wanted = [*view.taken, *view.left]
+    found = [buffer_of(value, array, rows) for value, array in zip(arguments, wanted, strict=True)]
+    buffers = [buffer for buffer in found if buffer is not None]
+    return (view, length, buffers) if len(buffers) == len(found) else None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.codegen.general_native import CArray, GeneralNativeView
-from compiler.targets.buffers import buffer_of
+from compiler.targets.buffers import called
 from compiler.targets.shared import WRONG_SIZE, Functions, address_of
 
 TYPES: Mapping[str, Any] = {"float32": ctypes.c_float, "int64": ctypes.c_int64, "bool": ctypes.c_uint8}
@@ -65,37 +65,39 @@ class Library(Functions):
         dtype = "uint8" if array.dtype == "bool" else array.dtype
         return np.frombuffer(getattr(self._state, array.name), dtype)
 
-    def predict(self, given: Sequence[NDArray[Any]], results: Sequence[NDArray[Any]]) -> int:
+    def predict(self, given: Sequence[NDArray[Any]], results: Sequence[NDArray[Any]], *length: int) -> int:
         """
         The outputs for one observation, with the state that the calls before left; a status.
         """
-        arrays = map(address_of, [*given, *results])
-        return int(self.function("predict")(ctypes.byref(self._state), *arrays))
+        numbers, arrays = map(ctypes.c_size_t, length), map(address_of, [*given, *results])
+        return int(self.function("predict")(ctypes.byref(self._state), *numbers, *arrays))
 
-    def predict_batch(self, count: int, given: Sequence[NDArray[Any]], results: Sequence[NDArray[Any]]) -> int:
+    def predict_batch(
+        self, count: int, given: Sequence[NDArray[Any]], results: Sequence[NDArray[Any]], *length: int
+    ) -> int:
         """
         The outputs for `count` observations; a status.
         """
-        arrays = map(address_of, [*given, *results])
-        return int(self.function("predict_batch")(address_of(self._room), ctypes.c_size_t(count), *arrays))
+        numbers, arrays = map(ctypes.c_size_t, (count, *length)), map(address_of, [*given, *results])
+        return int(self.function("predict_batch")(address_of(self._room), *numbers, *arrays))
 
     def predict_rows(self, rows: int, *arguments: Any) -> int:
         """
         Fills outputs and next states for all observations; a status.
         """
-        wanted = [*self.view.taken, *self.view.left]
-        buffers = [buffer_of(value, array, rows) for value, array in zip(arguments, wanted, strict=True)]
-        if any(buffer is None for buffer in buffers):
+        found = called(self.view, rows, arguments)
+        if found is None:
             return WRONG_SIZE
+        _, length, buffers = found
         arrays = [np.asarray(buffer) for buffer in buffers]
         inputs, outputs, states = len(self.view.inputs), len(self.view.outputs), len(self.view.states)
         given, before = arrays[:inputs], arrays[inputs : inputs + states]
         results, after = arrays[inputs + states :][:outputs], arrays[inputs + states + outputs :]
         if self.view.batches and rows != 1:
-            return self.predict_batch(rows, given, results)
+            return self.predict_batch(rows, given, results, *length)
         for array, values in zip(self.view.states, before, strict=True):
             self.state(array)[:] = values
-        status = self.predict(given, results)
+        status = self.predict(given, results, *length)
         for array, values in zip(self.view.states, after, strict=True):
             values[:] = self.state(array)
         return status

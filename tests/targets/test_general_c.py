@@ -4,11 +4,13 @@ Models that are no policies as libraries in C: what the functions give, what the
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compiler import products
+from compiler.ir import Model
 from compiler.options import BuildOptions
 from compiler.pipeline import run_passes
 from compiler.targets import bridge, machines
@@ -35,18 +37,22 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def libraries(folders):
-    found = {}
-    for name, make in MODELS.items():
-        options, triple = products.resolve(BuildOptions(target="c", cpu="native"))
-        sources = products.made_before(run_passes(make(), options), options, triple, name).sources
-        assert sources is not None
-        assert sources.general is not None
-        found[name] = Library(folders[name] / f"lib{name}.so", sources.general)
-    return found
+    return {name: library_in(folders[name], make()) for name, make in MODELS.items()}
 
 
 def results(rows: int) -> list[np.ndarray]:
     return [np.full((rows, 2, 3), 7, np.float32), np.full((rows, 2), 7, np.int64), np.full((rows, 2, 3), 7, np.uint8)]
+
+
+def library_in(folder: Path, model: Model) -> Library:
+    """
+    The functions of the library that was built for this machine.
+    """
+    options, triple = products.resolve(BuildOptions(target="c", cpu="native"))
+    sources = products.made_before(run_passes(model, options), options, triple, model.name).sources
+    assert sources is not None
+    assert sources.general is not None
+    return Library(folder / f"lib{model.name}.so", sources.general)
 
 
 def test_every_dtype_alone_and_in_a_batch(libraries):
@@ -101,13 +107,20 @@ def test_what_the_library_says_and_shows(folders, libraries):
     assert "wide_predict_batch" not in (folders["wide"] / "wide.h").read_text("utf-8")
 
 
+def example_in(folder: Path, place: Path) -> Path:
+    """
+    The example, compiled.
+    """
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    sources = [folder / "example.c", folder / f"lib{folder.name}.a"]
+    subprocess.run([*compiler_of("zig cc"), *flags, *sources, "-o", place / "example"], check=True)
+    return place / "example"
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_example_compiles_without_a_warning_and_answers(folders, name, tmp_path):
     model = MODELS[name]()
-    flags = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-    program = tmp_path / "example"
-    sources = [folders[name] / "example.c", folders[name] / f"lib{name}.a"]
-    subprocess.run([*compiler_of("zig cc"), *flags, *sources, "-o", program], check=True)
+    program = example_in(folders[name], tmp_path)
     inputs = inputs_of(model, 2)
     words = [f"{x:.9g}" for row in range(2) for array in inputs for x in array[row].ravel().astype(float)]
     if name == "wide":  # more values than a command line has room for

@@ -252,8 +252,11 @@ def test_a_build_is_the_same_every_time(packages, tmp_path):
 
 
 def test_packages_are_formatted_and_typed(packages, tmp_path):
+    assert_formatted_and_typed([build.path for build in packages.values()], tmp_path)
+
+
+def assert_formatted_and_typed(folders: list[Path], tmp_path: Path) -> None:
     settings = Path(__file__).parents[2] / "pyproject.toml"
-    folders = [build.path for build in packages.values()]
     for command in (
         ["ruff", "format", "--check", "--config", settings],
         ["ruff", "check", "--config", settings],

@@ -1,0 +1,196 @@
+"""
+Models whose sequences have a length that is known at run time, on the targets that are compiled ahead of time.
+"""
+
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import compiler
+from compiler.ops import Array
+from compiler.ops.lengths import at_length
+from compiler.verify_package import verify_package
+from tests.frontends.test_lengths import KINDS, dynamic_of, randomised
+from tests.general_models import assert_alike, built, expected_of, inputs_of, sentences
+from tests.targets.test_general_c import example_in, library_in
+from tests.targets.test_general_native import assert_formatted_and_typed
+from tests.thorough import chosen
+
+pytestmark = pytest.mark.slow
+
+HERE = {"cpu": "native"}
+LEAST, MOST = 2, 20
+LENGTHS = (LEAST, 7, MOST)
+OK, WRONG_SIZE, NOT_FINITE, WRONG_LENGTH = 0, -1, -2, -5
+TARGETS = ("native", "c")
+EACH = [(name, target) for name in KINDS for target in TARGETS]
+
+
+def asked(length: int, rows: int, seed: int = 0) -> tuple[list[Array], list[Array]]:
+    """
+    Random inputs of a length, and what the model gives for them.
+    """
+    model = at_length(sentences(), length)
+    inputs = inputs_of(model, rows, seed)
+    return inputs, expected_of(model, inputs)
+
+
+@pytest.mark.parametrize(("name", "target"), chosen(EACH))
+def test_modules_of_pytorch_are_built_and_verified(tmp_path, name, target):
+    made, examples, least = KINDS[name]
+    options: dict[str, Any] = {"target": target, **({} if target == "wasm" else HERE)}
+    module, dynamic = randomised(made()), dynamic_of(name, least)
+    build = compiler.build(module, out=tmp_path, name=name, example_inputs=examples, dynamic=dynamic, **options)
+    assert build.report.verification.observations > 8
+    assert verify_package(build.path).verification.observations > 8
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    return built(sentences(), tmp_path_factory.mktemp("native"), target="native", **HERE)
+
+
+@pytest.fixture(scope="module")
+def module(package):
+    return package.load()
+
+
+def test_a_package_takes_all_lengths_and_no_others(module):
+    assert module.SPEC["length"] == {"name": "steps", "least": LEAST, "most": MOST}
+    for length in (*LENGTHS, 3, MOST, 4):
+        inputs, expected = asked(length, 3, length)
+        assert_alike(module.predict(*inputs), expected)
+        assert_alike(module.predict(*(array[1] for array in inputs)), [np.asarray(array[1]) for array in expected])
+    for length in (LEAST - 1, MOST + 1):
+        with pytest.raises(ValueError, match=r"length: expected shape \(2 to 20, 3\), or a batch of it, found"):
+            module.predict(np.ones((length, 3)), np.ones(length, int), np.ones(length + 1, bool))
+    steps, words, flags = asked(5, 2)[0]
+    with pytest.raises(ValueError, match="all inputs must have one length, found 4 and 5"):
+        module.predict(steps, words[:, 1:], flags)
+    with pytest.raises(ValueError, match="words: expected whole numbers from 0 to 8, found 9"):
+        module.predict(steps, words * 0 + 9, flags)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        module.predict(steps * np.nan, words, flags)
+
+
+def test_an_extension_takes_exactly_what_a_length_needs(module):
+    native = sys.modules[f"{module.__name__}._native"]
+    given = [array.reshape(-1) for array in asked(5, 2)[0]]
+    results: list[Array] = [
+        np.empty(n, d) for n, d in ((40, np.float32), (10, np.int64), (12, np.bool_), (8, np.float32))
+    ]
+    assert native.predict_rows(2, 5, *given, *results) == 0
+    for rows, length in (
+        (1, 10),
+        (10, 1),
+        (2, 4),
+        (2, 6),
+        (2, LEAST - 1),
+        (2, MOST + 1),
+        (2, 2**62),
+        (2, -5),
+        (-2, -5),
+    ):
+        assert native.predict_rows(rows, length, *given, *results) == WRONG_SIZE
+    assert native.predict_rows(2, None, *given, *results) == WRONG_SIZE
+    assert native.predict_rows(2, 5, *(array[:-1] for array in given), *results) == WRONG_SIZE
+    with pytest.raises(TypeError, match="predict_rows: expected 9 arguments, found 8"):
+        native.predict_rows(2, *given, *results)
+
+
+def test_threads_of_python_ask_for_other_lengths_at_once(module):
+    wrong = []
+
+    def ask(length: int) -> None:
+        inputs, expected = asked(length, 2)
+        for _ in range(300):
+            found = module.predict(*inputs)
+            if not np.allclose(found.scores, expected[0], 1e-5, 1e-5):
+                wrong.append(length)
+
+    threads = [threading.Thread(target=ask, args=(length,)) for length in range(LEAST, 10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_packages_of_sequences_are_formatted_and_typed(package, tmp_path):
+    assert_formatted_and_typed([package.path], tmp_path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return built(sentences(), tmp_path_factory.mktemp("c"), target="c", **HERE).path
+
+
+def nothing(length: int, rows: int) -> list[Array]:
+    """
+    Room for outputs, with values that are none.
+    """
+    shapes = ((length, 4), (length,), (length + 1,), (4,))
+    dtypes = (np.float32, np.int64, np.uint8, np.float32)
+    return [np.full((rows, *shape), 7, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
+
+
+def test_a_library_computes_as_many_steps_as_it_is_told(folder):
+    library = library_in(folder, sentences())
+    for length in LENGTHS:
+        inputs, expected = asked(length, 3, length)
+        many = nothing(length, 3)
+        assert library.predict_batch(3, inputs, many, length) == OK
+        assert_alike((*many[:2], many[2].astype(bool), many[3]), expected)
+        one = nothing(length, 1)
+        assert library.predict([array[1] for array in inputs], one, length) == OK
+        assert all(np.array_equal(own[0], right[1]) for own, right in zip(one, many, strict=True))
+        inputs[0][2, length - 1, 0] = np.nan  # the last step is looked at
+        assert library.predict_batch(3, inputs, many, length) == NOT_FINITE
+
+
+def test_a_library_refuses_other_lengths_before_it_touches_anything(folder):
+    library = library_in(folder, sentences())
+    inputs = asked(MOST, 1)[0]
+    for length in (0, LEAST - 1, MOST + 1, 2**32 + LEAST, 2**64 - 1):
+        found = nothing(MOST, 1)
+        assert library.predict(inputs, found, length) == WRONG_LENGTH
+        assert library.predict_batch(1, inputs, found, length) == WRONG_LENGTH
+        assert all((array == 7).all() for array in found)
+    assert "the length of the sequences must be from 2 to 20" in (folder / "libsentences.so").read_bytes().decode(
+        "latin"
+    )
+
+
+def test_beginning_anew_leaves_no_garbage(folder):
+    library = library_in(folder, sentences())
+    room = np.frombuffer(library._state.room, np.float32)
+    room[:] = 1e-41
+    library.reset()
+    assert not room.any()
+
+
+def test_the_example_finds_the_length(folder, tmp_path):
+    program = example_in(folder, tmp_path)
+    for length in LENGTHS:
+        inputs, expected = asked(length, 1)
+        words = [f"{x:.9g}" for array in inputs for x in array[0].ravel().astype(float)]
+        said = subprocess.run([program, *words], capture_output=True, text=True, check=True).stdout.splitlines()
+        found = [np.array(line.split()[1:], float) for line in said]
+        for own, right in zip(found, expected, strict=True):
+            np.testing.assert_allclose(own, right[0].ravel(), 1e-5, 1e-5)
+    done = subprocess.run([program, "1", "1"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "there is no observation of 2 values\n")
+    done = subprocess.run([program], capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()[0].split()) == 1 + MOST * 4
+
+
+@pytest.mark.parametrize("triple", chosen(("aarch64-linux-musl", "thumbv7em-none-eabihf"), "thumbv7em-none-eabihf"))
+def test_libraries_for_other_processors(tmp_path, triple):
+    build = built(sentences(), tmp_path, target="c", triple=triple)
+    assert build.report.verification.observations > 8
+    if "memory" in build.made:
+        assert 0 < build.made["memory"]["stack"] < 2000
