@@ -178,9 +178,9 @@ def place(folder: Path, target: Path) -> None:
     """
     Moves a finished package to its target; an older package there is replaced, files of the user in it are kept.
 
-    Either the new package is in place afterwards, or everything is as it was.
+    Either the new package is in place afterwards, or everything is as it was. Code that Numba compiled goes with it.
     """
-    shutil.rmtree(folder / LEFT_BY_IMPORTS, ignore_errors=True)
+    _remove_bytecode(folder / LEFT_BY_IMPORTS)
     folder.chmod(_usual_mode(folder.parent))
     check_target(target)
     if not target.exists():
@@ -194,6 +194,16 @@ def place(folder: Path, target: Path) -> None:
     except BaseException:
         older.rename(target)
         raise
+
+
+def _remove_bytecode(folder: Path) -> None:
+    """
+    Removes what Python keeps of an import, which it makes anew in no time, and all where nothing else is left.
+    """
+    for file in folder.glob("*.pyc"):
+        file.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _keep_files_of_the_user(older: Path, newer: Path) -> None:

@@ -3,9 +3,11 @@ How kernels are compiled, and where the compiled code is kept between processes.
 
 A kernel is compiled when an entry point that calls it is; an entry point is compiled at import, for one signature, and
 its machine code is cached on disk. Numba's cache files are pickles, so the cache is used only where nobody else can
-write: `__pycache__` beside this file, else the user's cache folder, else not at all.
+write: `__pycache__` beside this file, else the user's cache folder, else not at all. What is kept says nothing of the
+name by which the package was imported.
 """
 
+import copy
 import hashlib
 import os
 import stat
@@ -17,7 +19,7 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from numba.core import caching, types
+from numba.core import caching, environment, types
 from numba.core.runtime.nrt import rtsys
 
 from . import lowering  # noqa: F401 - importing it is what makes Numba understand the words of simd.py
@@ -26,6 +28,18 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 PACKAGE = Path(__file__).resolve().parent
 
+
+def _stamp() -> str:
+    """
+    What compiled code depends on: these sources, and what compiles them.
+    """
+    digest = hashlib.sha256(f"{numba.__version__} {sys.implementation.cache_tag}".encode())
+    for path in sorted(PACKAGE.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+STAMP = _stamp()
 
 _njit: Any = numba.njit
 _config: Any = numba.config
@@ -37,7 +51,7 @@ def kernel(function: Function) -> Function:
     """
     Decorates a function that entry points call; when compiled, Python can't call it.
     """
-    compiled: Any = _njit(**_COMMON, no_cpython_wrapper=True, _nrt=False)(function)
+    compiled: Any = _njit(**_COMMON, no_cpython_wrapper=True, _nrt=False)(_named(function))
     if not _config.DISABLE_JIT:
         typed = compiled.get_call_template
         # Numba would compile a kernel once more for each constant that it is called with.
@@ -50,7 +64,7 @@ def inline(function: Function) -> Function:
     """
     Decorates a function of vectors, which becomes part of every kernel that calls it.
     """
-    decorated: Function = _njit(error_model="numpy", no_cpython_wrapper=True, forceinline=True, _nrt=False)(function)
+    decorated: Function = _njit(error_model="numpy", no_cpython_wrapper=True, forceinline=True, _nrt=False)(_named(function))
     return decorated
 
 
@@ -67,7 +81,7 @@ def entry(*arguments: Any, release_lock: bool = True, parallel: bool = False) ->
     def decorate(function: Function) -> Function:
         if _config.DISABLE_JIT:
             return _quiet(function)
-        compiled: Any = _njit(**_COMMON, nogil=release_lock, parallel=parallel, _nrt=parallel)(function)
+        compiled: Any = _njit(**_COMMON, nogil=release_lock, parallel=parallel, _nrt=parallel)(_named(function))
         folder = _cache_folder()
         if folder is not None:
             compiled._cache = _Cache(function, folder, parallel)
@@ -78,6 +92,16 @@ def entry(*arguments: Any, release_lock: bool = True, parallel: bool = False) ->
         return decorated
 
     return decorate
+
+
+def _named(function: Function) -> Function:
+    """
+    The function under a name that no function of another package has, which its symbols are made of.
+
+    All compiled code of a process has one table of symbols, in which the first of a name serves all.
+    """
+    function.__qualname__ = f"{function.__name__}_{STAMP[:16]}"
+    return function
 
 
 def _quiet(function: Function) -> Function:
@@ -106,7 +130,7 @@ def _candidates() -> Iterator[Path]:
     yield PACKAGE / "__pycache__"
     home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     if home.is_absolute():  # it is not where nobody knows a home
-        yield home / "policyc" / _stamp()[:32]
+        yield home / "policyc" / STAMP[:32]
 
 
 def _is_private(folder: Path) -> bool:
@@ -120,16 +144,6 @@ def _is_private(folder: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.getuid()) and not others_write
 
 
-def _stamp() -> str:
-    """
-    What compiled code depends on: these sources, the package's name, and what compiles it.
-    """
-    digest = hashlib.sha256(f"{__package__} {numba.__version__} {sys.implementation.cache_tag}".encode())
-    for path in sorted(PACKAGE.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 class _Place:
     """
     Numba's name for a cache folder and the state of the sources: a locator.
@@ -137,16 +151,15 @@ class _Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.stamp = _stamp()
 
     def get_cache_path(self) -> str:
         return str(self.folder)
 
     def get_source_stamp(self) -> str:
-        return self.stamp
+        return STAMP
 
     def get_disambiguator(self) -> str:
-        return self.stamp[:16]
+        return STAMP[:16]
 
     def ensure_cache_path(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -160,7 +173,46 @@ class _Files(caching.CompileResultCacheImpl):
     def __init__(self, function: Any, folder: Path) -> None:
         self._lineno = function.__code__.co_firstlineno
         self._locator = _Place(folder)
-        self._filename_base = f"{function.__qualname__}-{self._locator.get_disambiguator()}"
+        self._filename_base = f"{function.__name__}-{self._locator.get_disambiguator()}"
+        self.signature: Any = None
+        """What is asked for. Each function has only one."""
+
+    def reduce(self, data: Any) -> tuple[Any, ...]:
+        """
+        What Numba keeps, without what would import the package by the name that it has now: types and environments.
+        """
+        library, description, own, _, *rest, others = super().reduce(data)
+        description = copy.copy(description)
+        description.argtypes = None
+        return library, description, _name_of(own), *rest, [_name_of(other) for other in others]
+
+    def rebuild(self, target_context: Any, payload: tuple[Any, ...]) -> Any:
+        """
+        The compiled function, with types and environments of this module.
+        """
+        library, description, own, *rest, others = payload
+        description.argtypes = self.signature.args
+        around = [_environment(other) for other in others]
+        whole = (library, description, _environment(own), self.signature, *rest, around)
+        return super().rebuild(target_context, whole)
+
+
+def _name_of(found: Any) -> str:
+    """
+    What an environment is found by. It holds no values: entry points have nothing to do with Python's objects.
+    """
+    if found.consts:
+        raise ValueError("has constants of Python")
+    return str(found.env_name)
+
+
+def _environment(name: str) -> Any:
+    found = environment.lookup_environment(name)
+    if found is None:
+        found = environment.Environment(globals())
+        found.env_name = name
+        environment.Environment._memo[name] = found
+    return found
 
 
 class _Cache(caching.FunctionCache):
@@ -181,6 +233,7 @@ class _Cache(caching.FunctionCache):
         if self._parallel:  # all others do without Numba's runtime, which takes 20 ms to get ready
             rtsys.initialize(target_context)
             target_context.refresh()
+        self._impl.signature = sig
         load: Any = self._load_overload
         try:
             return load(sig, target_context)
@@ -202,3 +255,9 @@ class _Cache(caching.FunctionCache):
         save: Any = self._save_overload
         with suppress(Exception):  # it can't be written to, or what lies there is damaged
             save(sig, data)
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        """
+        What code is found by; the stamp stands for everything else.
+        """
+        return str(sig), codegen.magic_tuple()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import compiler
 from compiler import BuildError
 from compiler.loading import imported
 from tests.models import observations, policy, write
@@ -279,11 +280,51 @@ def test_damaged_files_are_replaced(suffix, folder, primed, rows):
     assert run(folder, rows)["compiled"] == []
 
 
-def test_another_name_or_another_source_compiles_anew(folder, primed, rows):
-    shutil.copytree(folder / NAME, folder / "other")
-    said = run(folder, rows, name="other")
-    assert said["compiled"]
+def test_the_first_import_after_a_build_compiles_nothing(tmp_path, rows):
+    built = compiler.build(MODEL, out=tmp_path, name=NAME, verify_observations=20)
+    assert {path.suffix for path in (built.path / "__pycache__").iterdir()} == {".nbi", ".nbc"}
+    assert run(tmp_path, rows)["compiled"] == []
+
+
+def test_another_name_uses_what_is_compiled(folder, primed, rows):
+    before = content(folder)
+    (folder / "models").mkdir()
+    (folder / NAME).rename(folder / "models" / "other")
+    said = run(folder, rows, name="models.other")
+    assert said["compiled"] == []
     assert answers(said) == answers(primed[1])
+    (folder / "models" / "other").rename(folder / NAME)
+    (folder / "models").rmdir()
+    assert content(folder) == before
+
+
+def test_packages_of_one_name_have_kernels_of_their_own(rows, tmp_path):
+    """
+    One after the other in one process, both from what other processes compiled, where symbols could be the same.
+    """
+    for name, activation in (("first", "tanh"), ("second", "relu")):
+        write(tmp_path / name / NAME, policy((4,), (3,), 2, head="softmax", activations=activation))
+        (tmp_path / name / NAME).chmod(0o755)
+
+    def asked(*names):
+        script = f"""
+import numpy as np
+from pathlib import Path
+from compiler.loading import imported
+for name in {names}:
+    with imported(Path(name) / {NAME!r}) as module:
+        print(module.scores(np.array({rows.tolist()}, np.float32)).tobytes().hex())
+"""
+        found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+        assert found.returncode == 0, found.stderr
+        return found.stdout.split()
+
+    alone = asked("first") + asked("second")
+    assert alone[0] != alone[1]
+    assert asked("first", "second") == alone
+
+
+def test_another_source_compiles_anew(folder, primed, rows):
     entries = folder / NAME / "entries.py"
     text = entries.read_text()
     edited = text.replace("return int(load_scalar(", "return 40 + int(load_scalar(")
