@@ -64,7 +64,8 @@ def inline(function: Function) -> Function:
     """
     Decorates a function of vectors, which becomes part of every kernel that calls it.
     """
-    decorated: Function = _njit(error_model="numpy", no_cpython_wrapper=True, forceinline=True, _nrt=False)(_named(function))
+    compiled: Any = _njit(error_model="numpy", no_cpython_wrapper=True, forceinline=True, _nrt=False)(_named(function))
+    decorated: Function = compiled
     return decorated
 
 
