@@ -182,7 +182,8 @@ class _Files(caching.CompileResultCacheImpl):
         """
         What Numba keeps, without what would import the package by the name that it has now: types and environments.
         """
-        library, description, own, _, *rest, others = super().reduce(data)
+        reduce: Any = super().reduce
+        library, description, own, _, *rest, others = reduce(data)
         description = copy.copy(description)
         description.argtypes = None
         return library, description, _name_of(own), *rest, [_name_of(other) for other in others]
@@ -194,8 +195,8 @@ class _Files(caching.CompileResultCacheImpl):
         library, description, own, *rest, others = payload
         description.argtypes = self.signature.args
         around = [_environment(other) for other in others]
-        whole = (library, description, _environment(own), self.signature, *rest, around)
-        return super().rebuild(target_context, whole)
+        rebuild: Any = super().rebuild
+        return rebuild(target_context, (library, description, _environment(own), self.signature, *rest, around))
 
 
 def _name_of(found: Any) -> str:
@@ -208,11 +209,15 @@ def _name_of(found: Any) -> str:
 
 
 def _environment(name: str) -> Any:
-    found = environment.lookup_environment(name)
+    """
+    What Numba's code has of the module that it was written in.
+    """
+    known: Any = environment.Environment
+    found = known._memo.get(name)
     if found is None:
-        found = environment.Environment(globals())
+        found = known(globals())
         found.env_name = name
-        environment.Environment._memo[name] = found
+        known._memo[name] = found
     return found
 
 
