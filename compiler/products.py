@@ -118,7 +118,7 @@ def render(
     """
     if triple is None:
         return codegen.render(model, encoded, options, name)
-    if length_of(model) is not None and options.target in ("exe", "wasm"):
+    if length_of(model) is not None and options.target in ("wasm",):
         found = f"the target {options.target} takes sizes that are fixed; {length_of(model)} is not: --target native"
         raise BuildError("options", found)
     return sources_of(model, encoded, options, triple, name)

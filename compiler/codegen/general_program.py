@@ -13,6 +13,8 @@ from typing import ClassVar
 from compiler.codegen.general_native import CArray, GeneralNativeView
 from compiler.codegen.naming import c_literal
 from compiler.codegen.program import BATCH, BATCH_BYTES, MOST_KEYS, NUMBER, PLAIN, WIDTH, FieldView, shown
+from compiler.ir import Length
+from compiler.ops.lengths import follows
 
 WHOLE = "JSON_WHOLE"
 BATCH_WORK = 10_000_000
@@ -27,6 +29,8 @@ class GeneralField(FieldView):
 
     text: str = ""
     """What it is, for the help."""
+    follows: int = 0
+    """A bit for each dimension that follows the length of sequences: `shape` is for the longest."""
 
     @property
     def quoted(self) -> str:
@@ -54,6 +58,10 @@ class GeneralProgramView:
     outputs: Sequence[GeneralField]
     work: int
     """Multiply-adds of one observation."""
+    macro: str
+    """What names of macros begin with."""
+    length: Length | None
+    """The length of sequences, if that is known at run time only."""
     general: ClassVar[bool] = True
 
     @property
@@ -82,14 +90,18 @@ class GeneralProgramView:
         """
         What a request gives, and where an answer comes from, as arguments of the interface.
         """
-        return [*(f"given.{array.name}" for array in self.inputs), *(f"result.{array.name}" for array in self.outputs)]
+        length = ["asked->length"] if self.length else []
+        given = [f"given.{array.name}" for array in self.inputs]
+        return [*length, *given, *(f"result.{array.name}" for array in self.outputs)]
 
     @property
     def measured(self) -> list[str]:
         """
-        What is measured, as arguments of the interface.
+        What is measured, the longest sequences, as arguments of the interface.
         """
-        return [*(f"seen.{array.name}" for array in self.inputs), *(f"found.{array.name}" for array in self.outputs)]
+        length = [f"{self.macro}_LONGEST"] if self.length else []
+        given = [f"seen.{array.name}" for array in self.inputs]
+        return [*length, *given, *(f"found.{array.name}" for array in self.outputs)]
 
     @property
     def deepest(self) -> int:
@@ -153,7 +165,14 @@ class GeneralProgramView:
         """
         What each input is, as literals of C, for the help.
         """
-        return _described(self.inputs)
+        lines = _described(self.inputs)
+        if self.length:
+            lines.append(
+                c_literal(
+                    f"length: from {self.length.least} to {self.length.most}, one for all inputs; their values say it"
+                )
+            )
+        return lines
 
     @property
     def told(self) -> list[str]:
@@ -170,16 +189,24 @@ def general_program_view(view: GeneralNativeView) -> GeneralProgramView:
     inputs = [_field(number, array, "inputs") for number, array in enumerate(view.inputs)]
     states = [_field(len(inputs) + number, array, "state") for number, array in enumerate(view.states)]
     outputs = [_field(number, array, "outputs") for number, array in enumerate(view.outputs)]
-    return GeneralProgramView(inputs, states, outputs, view.predictor.work)
+    return GeneralProgramView(inputs, states, outputs, view.predictor.work, view.macro, view.length)
 
 
 def _field(number: int, array: CArray, around: str) -> GeneralField:
     key = ast.literal_eval(array.array.label)
     place = c_literal(f"{around}[{shown(key)}]")
     length = len(key.encode("utf-8", "surrogatepass"))
-    text = array.array.text
     return GeneralField(
-        array.name, array.array.dtype, array.shape, place, c_literal(key), length, (), number, f"{shown(key)}: {text}"
+        name=array.name,
+        dtype=array.array.dtype,
+        shape=tuple(map(int, array.shape)),
+        place=place,
+        key=c_literal(key),
+        key_length=length,
+        limits=(),
+        number=number,
+        text=f"{shown(key)}: {array.array.text}",
+        follows=sum(1 << axis for axis in follows(array.shape)),
     )
 
 

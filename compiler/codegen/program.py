@@ -91,6 +91,8 @@ class ProgramView:
     """All that a request may hold: the parts, action masks, the state."""
     general: ClassVar[bool] = False
     """Whether the model is no policy."""
+    length: ClassVar[None] = None
+    """No size of a policy is known at run time only."""
 
     @property
     def written(self) -> list[FieldView]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from compiler.codegen.general_native import GeneralNativeView
 from compiler.targets.bridge import UNREAD, WRONG_SIZE, closed, exchanged
-from compiler.targets.buffers import buffer_of
+from compiler.targets.buffers import called
 
 NUMBER = 40
 """Bytes that a number in an answer may take."""
@@ -58,14 +58,13 @@ class Bridge:
         """
         Fills outputs and next states for all observations; a status.
         """
-        view = self._view
-        wanted = [*view.taken, *view.left]
-        buffers = [buffer_of(value, array, rows) for value, array in zip(arguments, wanted, strict=True)]
-        if any(buffer is None for buffer in buffers):
+        asked = called(self._view, rows, arguments)
+        if asked is None:
             return WRONG_SIZE
+        view, _, buffers = asked
         arrays = [np.asarray(buffer).reshape(rows, -1) for buffer in buffers]
         given, results = arrays[: len(view.taken)], arrays[len(view.taken) :]
-        lines = [json.dumps(self._request(given, row)).encode() + b"\n" for row in range(rows)]
+        lines = [json.dumps(self._request(view, given, row)).encode() + b"\n" for row in range(rows)]
         several = max(1, UNREAD // (NUMBER * sum(array.count for array in view.left) + NUMBER))
         for first in range(0, rows, several):
             answers = exchanged(self._process, lines[first : first + several])
@@ -75,11 +74,11 @@ class Bridge:
                 self._give(answer, [array[row] for array in results])
         return 0
 
-    def _request(self, given: list[NDArray[Any]], row: int) -> dict[str, Any]:
-        count = len(self._view.inputs)
-        values = [array[row].reshape(view.shape).tolist() for array, view in zip(given, self._view.taken, strict=True)]
-        named = [(self._labels[view.name], value) for view, value in zip(self._view.taken, values, strict=True)]
-        state = {"state": dict(named[count:])} if self._view.states else {}
+    def _request(self, view: GeneralNativeView, given: list[NDArray[Any]], row: int) -> dict[str, Any]:
+        count = len(view.inputs)
+        values = [array[row].reshape(own.shape).tolist() for array, own in zip(given, view.taken, strict=True)]
+        named = [(self._labels[own.name], value) for own, value in zip(view.taken, values, strict=True)]
+        state = {"state": dict(named[count:])} if view.states else {}
         return {"inputs": dict(named[:count])} | state
 
     def _give(self, answer: dict[str, Any], results: list[NDArray[Any]]) -> None:

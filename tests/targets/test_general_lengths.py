@@ -17,6 +17,7 @@ from compiler.verify_package import verify_package
 from tests.frontends.test_lengths import KINDS, dynamic_of, randomised
 from tests.general_models import assert_alike, built, expected_of, inputs_of, sentences
 from tests.targets.test_general_c import example_in, library_in
+from tests.targets.test_general_exe import answers
 from tests.targets.test_general_native import assert_formatted_and_typed
 from tests.thorough import chosen
 
@@ -26,7 +27,8 @@ HERE = {"cpu": "native"}
 LEAST, MOST = 2, 20
 LENGTHS = (LEAST, 7, MOST)
 OK, WRONG_SIZE, NOT_FINITE, WRONG_LENGTH = 0, -1, -2, -5
-TARGETS = ("native", "c")
+TARGETS = ("native", "c", "exe")
+PROCESSORS = ("aarch64-linux-musl", "armv7-linux-musleabihf", "thumbv7em-none-eabihf")
 EACH = [(name, target) for name in KINDS for target in TARGETS]
 
 
@@ -188,9 +190,71 @@ def test_the_example_finds_the_length(folder, tmp_path):
     assert len(done.stdout.splitlines()[0].split()) == 1 + MOST * 4
 
 
-@pytest.mark.parametrize("triple", chosen(("aarch64-linux-musl", "thumbv7em-none-eabihf"), "thumbv7em-none-eabihf"))
+@pytest.mark.parametrize("triple", chosen(PROCESSORS, "thumbv7em-none-eabihf"))
 def test_libraries_for_other_processors(tmp_path, triple):
     build = built(sentences(), tmp_path, target="c", triple=triple)
     assert build.report.verification.observations > 8
     if "memory" in build.made:
         assert 0 < build.made["memory"]["stack"] < 2000
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    return built(sentences(), tmp_path_factory.mktemp("exe"), target="exe", **HERE).path / "sentences"
+
+
+def request(inputs: list[Array], *, flat: bool = False, backwards: bool = False) -> dict[str, Any]:
+    named = zip(("length", "words", "flags"), (a[0].ravel() if flat else a[0] for a in inputs), strict=True)
+    values = {name: array.tolist() for name, array in named}
+    return {"inputs": dict(reversed(values.items())) if backwards else values}
+
+
+def test_a_program_finds_the_length_in_what_it_is_given(program):
+    for length in LENGTHS:
+        inputs, expected = asked(length, 1, length)
+        ways = [{}, {"flat": True}, {"backwards": True}, {"flat": True, "backwards": True}]
+        found = answers(program, *(request(inputs, **way) for way in ways))
+        assert all(one == found[0] for one in found)
+        outputs = found[0]["outputs"]
+        for (name, values), right in zip(outputs.items(), expected, strict=True):
+            assert np.shape(values) == right.shape[1:], name
+            np.testing.assert_allclose(values, right[0], 1e-5, 1e-5)
+
+
+REFUSED = {
+    '"words": [1]': "expected 2 to 20 values, found 1",
+    '"words": [' + "1," * 20 + "1]": "expected 2 to 20 values, found more",
+    '"words": 3': "expected an array of 2 to 20 values, found 3",
+    '"words": []': "expected 2 to 20 values, found 0",
+    '"words": [1,1,1], "flags": [1,1,1]': "expected 4 values where the length is 3, found 3",
+    '"words": [1,1,1], "flags": [1,1,1,1,1]': "expected 4 values where the length is 3, found more",
+    '"length": [1,2,3,4,5,6,7]': "expected 6 to 60 values, as a length has, found 7",
+    '"length": [1,2,3]': "expected 6 to 60 values, as a length has, found 3",
+    '"length": [[1,2,3]]': "expected 2 to 20 values, found 1",
+    '"length": [[1,2,3],[1,2]]': 'inputs["length"][1]: expected 3 values, found 2',
+    '"length": [[1,2,3],[1,2,3,4]]': 'inputs["length"][1]: expected 3 values, found more',
+    '"length": [[1,2,3],4]': 'inputs["length"][1]: expected an array of 3 values, found 4',
+    '"length": [[1,2,3],[4,5,6]], "words": [1,2,3]': "expected 2 values where the length is 2, found more",
+    '"length": [1,2,3,4,5,6], "words": [1,2,3]': "expected 2 values where the length is 2, found more",
+    '"words": [1,2], "length": [1,2,3,4,5]': "expected 6 values where the length is 2, found 5",
+    '"words": [1,2,]': 'inputs["words"][2]: expected an integer',
+    '"words": [1 2]': 'inputs["words"][1]: expected ,, found 2',
+    '"words": [1,2': 'inputs["words"][2]: expected ,, found }',
+}
+
+
+def test_a_program_says_which_lengths_there_are(program):
+    found = answers(program, *(f'{{"inputs": {{{given}}}}}' for given in REFUSED), request(asked(5, 1)[0]))
+    for one, said in zip(found[:-1], REFUSED.values(), strict=True):
+        assert one["status"] == -1
+        assert said in one["error"]
+    assert "outputs" in found[-1]
+
+
+def test_what_a_program_says_of_lengths(program):
+    said = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+    assert "length: from 2 to 20, one for all inputs; their values say it" in said
+    assert '"length": float32, 2 dimensions (length, 3)' in said
+    assert max(map(len, said.splitlines())) <= 120
+    subprocess.run([program, "--bench", "10"], capture_output=True, check=True)
+    assert verify_package(program.parent).verification.observations > 8
