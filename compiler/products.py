@@ -18,7 +18,6 @@ from compiler.errors import BuildError
 from compiler.ir import Model
 from compiler.loading import imported
 from compiler.modelfile import EncodedModel
-from compiler.ops.lengths import length_of
 from compiler.options import BuildOptions
 from compiler.package import MODEL_FILE, write_files
 from compiler.targets import Sources, machines
@@ -118,9 +117,6 @@ def render(
     """
     if triple is None:
         return codegen.render(model, encoded, options, name)
-    if length_of(model) is not None and options.target in ("wasm",):
-        found = f"the target {options.target} takes sizes that are fixed; {length_of(model)} is not: --target native"
-        raise BuildError("options", found)
     return sources_of(model, encoded, options, triple, name)
 
 

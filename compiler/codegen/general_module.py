@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from compiler.codegen.body import passes, running
 from compiler.codegen.general_native import CArray, GeneralNativeView
 from compiler.codegen.javascript import javascript, literal, nested
 from compiler.codegen.module import LEAST_ROWS, MOST_ROWS, ROOM_FOR_ROWS, Stated
+from compiler.ops.lengths import follows
 
 VIEWS = {"float32": "Float32Array", "int64": "BigInt64Array", "bool": "Uint8Array"}
 """The typed arrays that lie over the module's memory."""
@@ -29,6 +31,8 @@ class ModuleArray:
     array: CArray
     label: str
     """Its name, as a literal."""
+    following: bool
+    """Whether the model has a length that sizes may follow."""
 
     @property
     def dtype(self) -> str:
@@ -59,7 +63,8 @@ class ModuleArray:
         known = [
             f"name: {self.label}",
             f"symbol: {literal(self.symbol)}",
-            f"shape: {javascript(self.array.shape)}",
+            f"shape: {javascript([*map(int, self.array.shape)])}",
+            *([f"follows: {javascript(follows(self.array.shape))}"] if self.following else []),
             f"size: {self.count}",
             f"dtype: {literal(self.dtype)}",
             f"view: {VIEWS[self.dtype]}",
@@ -73,8 +78,8 @@ class ModuleArray:
         """
         What it is, for a comment.
         """
-        shape = f"of shape {javascript(self.array.shape)}" if self.array.shape else "one value"
-        return f"{self.dtype}, {shape}."
+        sizes = ", ".join(passes(running(size)) for size in self.array.shape)
+        return f"{self.dtype}, {f'of shape [{sizes}]' if sizes else 'one value'}."
 
     @property
     def values(self) -> str:
@@ -126,21 +131,21 @@ class GeneralModuleView(Stated):
         """
         What is given.
         """
-        return _arrays("given", self.c.inputs)
+        return self._arrays("given", self.c.inputs)
 
     @property
     def outputs(self) -> list[ModuleArray]:
         """
         What comes out.
         """
-        return _arrays("result", self.c.outputs)
+        return self._arrays("result", self.c.outputs)
 
     @property
     def states(self) -> list[ModuleArray]:
         """
         What a step leaves for the next, which takes the place of what it began with.
         """
-        return _arrays("state", self.c.states)
+        return self._arrays("state", self.c.states)
 
     @property
     def initial(self) -> list[tuple[ModuleArray, int]]:
@@ -173,7 +178,7 @@ class GeneralModuleView(Stated):
         """
         states = [array.symbol for array in self.states]
         given, results = ([array.symbol for array in arrays] + states for arrays in (self.inputs, self.outputs))
-        return [*given, f"{self.c.name}__weights", *results, "room"]
+        return [*(["length"] if self.c.length else []), *given, f"{self.c.name}__weights", *results, "room"]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -183,9 +188,8 @@ class GeneralModuleView(Stated):
         known = dict(ast.literal_eval(self.c.predictor.spec))
         return known | {"sha256": self.c.predictor.model_sha256, "version": self.c.version}
 
-
-def _arrays(what: str, arrays: Sequence[CArray]) -> list[ModuleArray]:
-    return [
-        ModuleArray(f"{what}_{number}", array, literal(ast.literal_eval(array.array.label)))
-        for number, array in enumerate(arrays)
-    ]
+    def _arrays(self, what: str, arrays: Sequence[CArray]) -> list[ModuleArray]:
+        return [
+            ModuleArray(f"{what}_{number}", array, literal(ast.literal_eval(array.array.label)), bool(self.c.length))
+            for number, array in enumerate(arrays)
+        ]

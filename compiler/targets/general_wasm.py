@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from compiler.codegen.general_module import GeneralModuleView, ModuleArray
-from compiler.targets.buffers import buffer_of
+from compiler.targets.buffers import called
 from compiler.targets.wasm_bridge import WRONG_SIZE, instance
 
 
@@ -43,18 +43,18 @@ class Bridge:
         """
         Fills outputs and next states for all observations; a status.
         """
-        taken, left = [*self.view.inputs, *self.view.states], [*self.view.outputs, *self.view.states]
-        wanted = [array.array for array in (*taken, *left)]
-        found = [buffer_of(value, array, rows) for value, array in zip(arguments, wanted, strict=True)]
-        buffers = [buffer.cast("B") for buffer in found if buffer is not None]
-        if len(buffers) < len(wanted):
+        found = called(self.view.c, rows, arguments)
+        if found is None:
             return WRONG_SIZE
+        _, length, given = found
+        buffers = [buffer.cast("B") for buffer in given]
+        taken, left = [*self.view.inputs, *self.view.states], [*self.view.outputs, *self.view.states]
         for first in range(0, rows, self.view.rows):
             count = min(self.view.rows, rows - first)
             for array, buffer in zip(taken, buffers, strict=False):
                 own, theirs = self._bytes(array, first, count, buffer, rows)
                 self.memory[own] = buffer[theirs]
-            status = int(self.run(self.store, count))
+            status = int(self.run(self.store, count, *length))
             if status < 0:
                 return status
             for array, buffer in zip(left, buffers[len(taken) :], strict=True):

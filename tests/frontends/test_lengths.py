@@ -246,14 +246,6 @@ def test_a_factory_says_what_is_dynamic(tmp_path, monkeypatch):
         compiler.load_model("weights.pth", **choices)
 
 
-def test_other_targets_refuse_a_length(tmp_path):
-    model = read(Averaged(), MASKED, {"words": BOTH, "left_out": BOTH})
-    for target in ("wasm",):
-        with pytest.raises(BuildError, match=f"the target {target} takes sizes that are fixed; length<=24 is not"):
-            compiler.build(model, out=tmp_path, target=target)
-    assert not list(tmp_path.iterdir())
-
-
 def onnx_file(path: Path, module: nn.Module, examples: Any) -> Path:
     axes = {name: {0: "batch", 1: "steps"} for name in ("words", "left_out")[: len(examples)]}
     torch.onnx.export(

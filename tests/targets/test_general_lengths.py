@@ -2,6 +2,7 @@
 Models whose sequences have a length that is known at run time, on the targets that are compiled ahead of time.
 """
 
+import json
 import subprocess
 import sys
 import threading
@@ -19,6 +20,8 @@ from tests.general_models import assert_alike, built, expected_of, inputs_of, se
 from tests.targets.test_general_c import example_in, library_in
 from tests.targets.test_general_exe import answers
 from tests.targets.test_general_native import assert_formatted_and_typed
+from tests.targets.test_general_wasm import asked as said_by_node
+from tests.targets.test_general_wasm import assert_typescript
 from tests.thorough import chosen
 
 pytestmark = pytest.mark.slow
@@ -27,7 +30,7 @@ HERE = {"cpu": "native"}
 LEAST, MOST = 2, 20
 LENGTHS = (LEAST, 7, MOST)
 OK, WRONG_SIZE, NOT_FINITE, WRONG_LENGTH = 0, -1, -2, -5
-TARGETS = ("native", "c", "exe")
+TARGETS = ("native", "c", "exe", "wasm")
 PROCESSORS = ("aarch64-linux-musl", "armv7-linux-musleabihf", "thumbv7em-none-eabihf")
 EACH = [(name, target) for name in KINDS for target in TARGETS]
 
@@ -41,7 +44,7 @@ def asked(length: int, rows: int, seed: int = 0) -> tuple[list[Array], list[Arra
     return inputs, expected_of(model, inputs)
 
 
-@pytest.mark.parametrize(("name", "target"), chosen(EACH))
+@pytest.mark.parametrize(("name", "target"), chosen(EACH, ("averaged", "exe")))
 def test_modules_of_pytorch_are_built_and_verified(tmp_path, name, target):
     made, examples, least = KINDS[name]
     options: dict[str, Any] = {"target": target, **({} if target == "wasm" else HERE)}
@@ -258,3 +261,59 @@ def test_what_a_program_says_of_lengths(program):
     assert max(map(len, said.splitlines())) <= 120
     subprocess.run([program, "--bench", "10"], capture_output=True, check=True)
     assert verify_package(program.parent).verification.observations > 8
+
+
+@pytest.fixture(scope="module")
+def wasm(tmp_path_factory):
+    return built(sentences(), tmp_path_factory.mktemp("wasm"), target="wasm").path
+
+
+def written(inputs: list[Array], *, flat: bool = False) -> str:
+    values = (array.ravel() if flat else array for array in inputs)
+    return json.dumps({name: array.tolist() for name, array in zip(("length", "words", "flags"), values, strict=True)})
+
+
+@pytest.mark.parametrize("simd", [True, False])
+def test_a_module_finds_the_length_in_what_it_is_given(wasm, simd):
+    for length in LENGTHS:
+        inputs, expected = asked(length, 70, length)
+        one = [array[3] for array in inputs]
+        calls = [f"model.predictBatch({written(inputs, flat=flat)}, 70)" for flat in (False, True)]
+        calls += [f"model.predict({written(one, flat=flat)})" for flat in (False, True)]
+        calls.append(f"model.predict({{...{written(one)}, length: new Float32Array({one[0].ravel().tolist()})}})")
+        many, flat, *alone = said_by_node(wasm, *calls, simd=simd)
+        assert many == flat
+        for found, rows in ((many, slice(None)), *((each, slice(3, 4)) for each in alone)):
+            for (kind, *values), right in zip(found.values(), expected, strict=True):
+                assert kind == {"f": "Float32Array", "i": "Float64Array", "b": "Uint8Array"}[right.dtype.kind]
+                np.testing.assert_allclose(values, right[rows].ravel(), 1e-5, 1e-5)
+
+
+REFUSED_IN_JAVASCRIPT = {
+    "length: [[1, 2, 3]]": "RangeError: inputs.length: expected an array of shape [2 to 20, 3], found [1, 3]",
+    "length: Array(7).fill(1)": "RangeError: inputs.length: expected an array of shape [2 to 20, 3], found [7]",
+    "words: Array(21).fill(1)": "RangeError: inputs.words: expected an array of shape [2 to 20], found [21]",
+    "flags: Array(22).fill(true)": "RangeError: inputs.flags: expected an array of shape [3 to 21], found [22]",
+    "words: 'ab'": "TypeError: inputs.words: expected an array of shape [2 to 20], found string",
+    "words: [1, 1, 1]": "RangeError: inputs: expected one length, found 2 in length, 3 in words, 2 in flags",
+    "length: [[1, 2], [3, 4], [5, 6]]": "RangeError: inputs.length: expected shape [2, 3], or 6 values, found [3, 2]",
+    "length: [[1, 2, 3], [4, NaN, 6]]": "RangeError: inputs.length: expected finite numbers, found NaN as number 4",
+    "words: [1, 9]": "RangeError: inputs: a whole number is not between its bounds",
+}
+
+
+def test_a_module_says_which_lengths_there_are(wasm):
+    usual = "length: [1, 2, 3, 4, 5, 6], words: [1, 1], flags: [true, true, true]"
+    calls = [f"model.predict({{{usual}, {changed}}})" for changed in REFUSED_IN_JAVASCRIPT]
+    assert said_by_node(wasm, *calls) == list(REFUSED_IN_JAVASCRIPT.values())
+    (spec, found) = said_by_node(wasm, "SPEC", f"model.predictBatch({{{usual}}}, 2)")
+    assert spec["length"] == {"name": "steps", "least": LEAST, "most": MOST}
+    assert found == "RangeError: inputs.length: expected an array of shape [2, 2 to 20, 3], found [6]"
+
+
+def test_types_of_sequences_are_typescript(wasm, tmp_path):
+    types = (wasm / "sentences.d.mts").read_text("utf-8")
+    assert "/** bool, of shape [length + 1]. */" in types
+    assert "The length of sequences is from 2 to 20." in types
+    assert max(map(len, (wasm / "sentences.mjs").read_text("utf-8").splitlines())) <= 120
+    assert_typescript(wasm, tmp_path)

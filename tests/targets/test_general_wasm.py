@@ -147,10 +147,14 @@ def test_it_says_what_goes_in_and_comes_out(folders):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_types_are_typescript(folders, name, tmp_path):
+    assert_typescript(folders[name], tmp_path)
+
+
+def assert_typescript(folder: Path, tmp_path: Path) -> None:
     compiler = tool("tsc")
     use = tmp_path / "use.mts"
     use.write_text(
-        f'import {{ load, SPEC }} from "{folders[name]}/{name}.mjs";\nload().then(() => SPEC.name);\n', "utf-8"
+        f'import {{ load, SPEC }} from "{folder}/{folder.name}.mjs";\nload().then(() => SPEC.name);\n', "utf-8"
     )
     subprocess.run([compiler, "--noEmit", "--strict", "--target", "es2022", "--module", "node16", use], check=True)
 
