@@ -206,13 +206,12 @@ MANY = (1, 2, 3, 7, 15, 16, 17, 31, 33, 64, 65, 129)
 LARGE = (784, 300, 12, 784, 1, 300, 100, 16)
 
 
-@pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize(
-    "sizes",
+    ("sizes", "lanes"),
     [
-        pytest.param(euler(SOME), id="some"),
-        pytest.param(euler(MANY), id="many", marks=pytest.mark.slow),
-        pytest.param(LARGE, id="large", marks=pytest.mark.slow),
+        *(pytest.param(euler(SOME), lanes, id=f"some-{lanes}") for lanes in LANES),
+        *(pytest.param(euler(MANY), lanes, id=f"many-{lanes}", marks=pytest.mark.slow) for lanes in chosen(LANES, 4)),
+        *(pytest.param(LARGE, lanes, id=f"large-{lanes}", marks=pytest.mark.slow) for lanes in chosen(LANES, 16)),
     ],
 )
 def test_every_pair_of_sizes_in_plain_python(sizes, lanes, tmp_path):
