@@ -24,7 +24,7 @@ from compiler.ir import (
     Space,
 )
 from compiler.ops import OPS, TensorType
-from compiler.ops.lengths import at_length, length_of, samples, unfit
+from compiler.ops.lengths import at_length, follows, length_of, samples, unfit
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 """What a length may be called."""
@@ -79,6 +79,9 @@ def _length_findings(model: Model) -> Iterator[str]:
         yield "a size follows a length: only models that are no policies and have no states may have that"
     if known is not None and length_of(model) is None:
         yield "an attribute follows a length, but no tensor does"
+    given = [model.tensors[name] for name in model.inputs if name in model.tensors]
+    if length_of(model) is not None and not any(follows(tensor.shape) for tensor in given):
+        yield "a size follows a length that no input has"
 
 
 def _lengths_in(value: Attribute) -> list[Length]:

@@ -115,7 +115,21 @@ def with_state() -> Model:
     return replace(whole, states=(state,), inputs=(), tensors={**whole.tensors, "start": start})
 
 
+def without_input() -> Model:
+    """
+    A length that nothing says which a caller gives.
+    """
+    builder = GraphBuilder()
+    x = builder.input("x", DType.FLOAT32, (BATCH, 1, 4))
+    added = builder.add("plus", [x, builder.constant("places", np.zeros((9, 1), np.float32))], "added")
+    whole = Model("m", tuple(builder.nodes), builder.tensors, ("x",), (Output("y", added),), model().origin)
+    shapes = {"places": (LENGTH, 1), added: (BATCH, LENGTH, 4)}
+    tensors = {name: replace(whole.tensors[name], shape=shape) for name, shape in shapes.items()}
+    return replace(whole, tensors={**whole.tensors, **tensors})
+
+
 ILLEGAL = {
+    "no input": (without_input(), "a size follows a length that no input has"),
     "another length": (changed(longer=(BATCH, Length("other", 2, 9, 1), 4)), "there may be one length only"),
     "other bounds": (changed(longer=(BATCH, Length("length", 1, 9, 1), 4)), "there may be one length only"),
     "another shift": (changed(longer=(BATCH, LENGTH, 4)), "where 'length' is 2: node 'longer'"),
