@@ -12,8 +12,14 @@ import numpy as np
 import pytest
 
 import compiler
+from compiler import products
+from compiler.codegen.general_module import GeneralModuleView
 from compiler.ops import Array
 from compiler.ops.lengths import at_length
+from compiler.options import BuildOptions
+from compiler.pipeline import run_passes
+from compiler.targets.general_wasm import Bridge
+from compiler.targets.wasm import variants
 from compiler.verify_package import verify_package
 from tests.frontends.test_lengths import KINDS, dynamic_of, randomised
 from tests.general_models import assert_alike, built, expected_of, inputs_of, sentences
@@ -42,6 +48,15 @@ def asked(length: int, rows: int, seed: int = 0) -> tuple[list[Array], list[Arra
     model = at_length(sentences(), length)
     inputs = inputs_of(model, rows, seed)
     return inputs, expected_of(model, inputs)
+
+
+def nothing(length: int, rows: int) -> list[Array]:
+    """
+    Room for outputs, with values that are none.
+    """
+    shapes = ((length, 4), (length,), (length + 1,), (4,))
+    dtypes = (np.float32, np.int64, np.uint8, np.float32)
+    return [np.full((rows, *shape), 7, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
 
 
 @pytest.mark.parametrize(("name", "target"), chosen(EACH, ("averaged", "exe")))
@@ -103,6 +118,10 @@ def test_an_extension_takes_exactly_what_a_length_needs(module):
         assert native.predict_rows(rows, length, *given, *results) == WRONG_SIZE
     assert native.predict_rows(2, None, *given, *results) == WRONG_SIZE
     assert native.predict_rows(2, 5, *(array[:-1] for array in given), *results) == WRONG_SIZE
+    for length in (LEAST - 1, MOST + 1):  # all arrays fit, and the room does not
+        fitting = [array.reshape(-1) for array in (*asked(length, 1)[0], *nothing(length, 1))]
+        fitting[5] = fitting[5].astype(bool)
+        assert native.predict_rows(1, length, *fitting) == WRONG_SIZE
     with pytest.raises(TypeError, match="predict_rows: expected 9 arguments, found 8"):
         native.predict_rows(2, *given, *results)
 
@@ -134,21 +153,14 @@ def folder(tmp_path_factory):
     return built(sentences(), tmp_path_factory.mktemp("c"), target="c", **HERE).path
 
 
-def nothing(length: int, rows: int) -> list[Array]:
-    """
-    Room for outputs, with values that are none.
-    """
-    shapes = ((length, 4), (length,), (length + 1,), (4,))
-    dtypes = (np.float32, np.int64, np.uint8, np.float32)
-    return [np.full((rows, *shape), 7, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
-
-
 def test_a_library_computes_as_many_steps_as_it_is_told(folder):
     library = library_in(folder, sentences())
     for length in LENGTHS:
         inputs, expected = asked(length, 3, length)
-        many = nothing(length, 3)
+        room = nothing(length, 4)
+        many = [array[:3] for array in room]
         assert library.predict_batch(3, inputs, many, length) == OK
+        assert all((array[3] == 7).all() for array in room)
         assert_alike((*many[:2], many[2].astype(bool), many[3]), expected)
         one = nothing(length, 1)
         assert library.predict([array[1] for array in inputs], one, length) == OK
@@ -316,3 +328,14 @@ def test_types_of_sequences_are_typescript(wasm, tmp_path):
     assert "/** bool, of shape [length + 1]. */" in types
     assert "The length of sequences is from 2 to 20." in types
     assert_typescript(wasm, tmp_path)
+
+
+def test_a_module_refuses_lengths_that_it_has_no_memory_for(wasm):
+    options, triple = products.resolve(BuildOptions(target="wasm"))
+    sources = products.made_before(run_passes(sentences(), options), options, triple, "sentences").sources
+    assert sources is not None
+    for variant, name in zip(variants(sources), ("sentences.scalar.wasm", "sentences.wasm"), strict=True):
+        assert variant.general is not None
+        bridge = Bridge((wasm / name).read_bytes(), GeneralModuleView(variant.general), sources.weights)
+        statuses = [bridge.run(bridge.store, 1, length) for length in (-1, LEAST - 1, LEAST, MOST, MOST + 1)]
+        assert statuses == [WRONG_LENGTH, WRONG_LENGTH, OK, OK, WRONG_LENGTH]
