@@ -116,7 +116,9 @@ class Program:
     """Observations are whole numbers below this; float32 if it is 0."""
     reach: str = ""
     together: int = 0
-    """Observations in one call of a program whose batch has this size only; 0 for one observation of any batch."""
+    """Observations in one call; 0 for one."""
+    fixed: bool = False
+    """Whether the program takes exactly these, and no other batch."""
     large: bool = False
     """Whether building it takes long, so that a quick run leaves it out."""
 
@@ -126,6 +128,9 @@ PROGRAMS = {
     "lenet": Program("LeNet, 28 x 28", lenet, (1, 28, 28), reach="all others 3 x"),
     "sentiment": Program("LSTM sentiment V21 E50 H128 C3, T=20", Sentiment, (20,), 21, "all others 1.8 x"),
     "sentences": Program("LSTM sentiment V21 E50 H128 C3, T=20", Sentiment, (20,), 21, "all others 1.3 x", together=32),
+    "sentences-fixed": Program(
+        "LSTM sentiment V21 E50 H128 C3, T=20, batch fixed", Sentiment, (20,), 21, together=32, fixed=True
+    ),
     "nature": Program("NatureCNN, 4 x 84 x 84", nature, (4, 84, 84), reach="all others 1.15 x"),
     "encoder": Program(
         "Encoder layer d=384, 12 heads, T=128",

@@ -47,9 +47,10 @@ def _table(bench: Bench, effort: Effort, key: str, program: Any) -> Table:
     build = compiler.build(
         module,
         example_inputs=(batches[0],),
-        dynamic=not program.together,
+        dynamic=not program.fixed,
         out=bench.folder / "programs",
         name=key,
+        threads=1,
     )
     package = build.load()
     peers: dict[str, Callable[[], Contestant]] = {
@@ -65,15 +66,20 @@ def _table(bench: Bench, effort: Effort, key: str, program: Any) -> Table:
     with threads(1):
         table = measured(f"program-{key}", f"{program.title}, {what}, one thread", entrants, effort, program.reach)
         # Multiply-adds without a pause make a processor slow down, and with it whoever has the next turn.
-        limit = measured(table.name, table.title, [ours, _limit(build.model, package)], effort).rows[-1]
+        limit = measured(
+            table.name,
+            table.title,
+            [ours, _limit(build.model, package, program.together if not program.fixed else 1)],
+            effort,
+        ).rows[-1]
     return replace(table, rows=(*table.rows, limit))
 
 
-def _limit(model: Model, package: ModuleType) -> Contestant:
+def _limit(model: Model, package: ModuleType, observations: int) -> Contestant:
     """
     The multiply-adds of a model, which registers alone take: its ratio is the part of the peak that is reached.
     """
-    needed = sum(
+    needed = max(observations, 1) * sum(
         OPS[node.op].multiply_adds([model.tensors[name] for name in node.inputs], node.attributes)
         for node in model.nodes
     )

@@ -172,7 +172,7 @@ def _sources_of_general(
     """
     levels, kernels = [], {}
     for level in triple.levels:
-        view, texts = codegen.render_general_kernels(model, encoded, options, name, level.lanes)
+        view, texts = codegen.render_general_kernels(model, encoded, options, name, level.lanes, level.blocks)
         levels.append(GeneralLevel(level.suffix, level.cpu, view))
         kernels[level.suffix] = texts
     native_view = GeneralNativeView(name=name, levels=levels, version=__version__)

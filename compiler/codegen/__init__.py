@@ -12,15 +12,18 @@ from typing import Any
 
 import jinja2
 
+from compiler.codegen.blocks import plan_block
+from compiler.codegen.body import KernelView
 from compiler.codegen.c_source import wrapped
 from compiler.codegen.expressions import activated, plus, steps, times
 from compiler.codegen.general import TAKEN, GeneralView, general_view, names_of
 from compiler.codegen.general_native import GeneralNativeView
 from compiler.codegen.inputs import KINDS, input_names
 from compiler.codegen.interface import interface_of
-from compiler.codegen.kernels import function_names, layer_view, template_name
+from compiler.codegen.kernels import NEST, function_names, layer_view, template_name, together_view
+from compiler.codegen.layer import LayerView
 from compiler.codegen.memory import ARRANGING
-from compiler.codegen.naming import comment, kernel_names
+from compiler.codegen.naming import BLOCK, comment, kernel_names
 from compiler.codegen.native import NativeView
 from compiler.codegen.predictor import PredictorView, is_spliced, predictor_view
 from compiler.codegen.source import define, import_order, importing
@@ -97,7 +100,9 @@ def _render_general(model: Model, encoded: EncodedModel, options: BuildOptions, 
     return {file: _file(file, view, _GENERAL_SETTINGS) for file in files}
 
 
-def _general_view(model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int) -> GeneralView:
+def _general_view(
+    model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int, *, in_blocks: bool = True
+) -> GeneralView:
     """
     Everything about a general predictor with registers of `lanes` values, the texts of its layers included.
     """
@@ -105,16 +110,29 @@ def _general_view(model: Model, encoded: EncodedModel, options: BuildOptions, na
     inputs, outputs, states = names_of(model)
     variables = {*inputs, *outputs, *states, *(f"next_{name}" for name in states)}
     names = kernel_names([node.name for node in nodes], _reserved_in_general() | variables)
-    functions, layers = _shared_layers(model, nodes, names, lanes)
+    functions, layers = _shared_layers(
+        nodes, names, [_layer(model, *one, lanes) for one in zip(nodes, names, strict=True)]
+    )
+    blocks = plan_block(model) if in_blocks else None
+    kernels: dict[str, str] = {}
+    if blocks is not None:
+        own = {node.outputs[0]: name + BLOCK for node, name in zip(nodes, names, strict=True)}
+        of_blocks = [own[node.outputs[0]] for node in blocks.together]
+        texts = [
+            _kernel(NEST, together_view(model, node, name, lanes, blocks.workspace.apart), lanes, in_lanes=False)
+            for node, name in zip(blocks.together, of_blocks, strict=True)
+        ]
+        kernels, more = _shared_layers(blocks.together, of_blocks, texts)
+        layers += more
     digest = hashlib.sha256(encoded.data).hexdigest()
-    view = general_view(model, encoded, digest, options, lanes, name, functions)
+    view = general_view(model, encoded, digest, options, lanes, name, functions, blocks, kernels)
     view.layers.extend(layers)
     view.functions.extend(_functions("\n".join(layers)))
     return view
 
 
 def _shared_layers(
-    model: Model, nodes: Sequence[Node], names: Sequence[str], lanes: int
+    nodes: Sequence[Node], names: Sequence[str], kernels: Sequence[str]
 ) -> tuple[dict[str, str], list[str]]:
     """
     The kernel's name for each node's first output, and the kernels' texts: nodes that compute alike share the first's.
@@ -122,8 +140,7 @@ def _shared_layers(
     functions: dict[str, str] = {}
     texts: dict[str, str] = {}
     sharing: dict[str, list[Node]] = {}
-    for node, name in zip(nodes, names, strict=True):
-        text = _layer(model, node, name, lanes)
+    for node, name, text in zip(nodes, names, kernels, strict=True):
         code = re.sub(rf"^def {name}", "def ", _without_prose(text), flags=re.MULTILINE)
         sharing.setdefault(code, []).append(node)
         first = sharing[code][0]
@@ -140,8 +157,14 @@ def _layer(model: Model, node: Node, function: str, lanes: int) -> str:
     """
     The text of a node's kernel.
     """
-    layer = layer_view(model, node, function, lanes)
-    return _environment().get_template(template_name(node)).render(layer=layer, lanes=lanes).strip()
+    return _kernel(template_name(node), layer_view(model, node, function, lanes), lanes, model.policy is not None)
+
+
+def _kernel(template: str, layer: LayerView | KernelView, lanes: int, in_lanes: bool) -> str:
+    """
+    The text of a kernel; `in_lanes` says whether policies compute blocks by it, one observation in each lane.
+    """
+    return _environment().get_template(template).render(layer=layer, lanes=lanes, in_lanes=in_lanes).strip()
 
 
 TRANSLATED = (KERNELS, EXPORTS, "simd.py", "lowering.py")
@@ -168,12 +191,12 @@ def render_kernels(
 
 
 def render_general_kernels(
-    model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int
+    model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int, blocks: bool
 ) -> tuple[GeneralView, dict[str, str]]:
     """
     The same of a model that is no policy.
     """
-    view = _general_view(model, encoded, options, name, lanes)
+    view = _general_view(model, encoded, options, name, lanes, in_blocks=blocks)
     return view, {"__init__.py": "", **{file: _file(file, view, _GENERAL_SETTINGS) for file in TRANSLATED}}
 
 

@@ -100,13 +100,15 @@ class Operand:
     """With `Running` for what follows a length."""
     dtype: DType
     constant: bool
+    apart: int = 0
+    """Elements from one observation of a block to the next; 0 for constants, and where there is one observation."""
 
     @classmethod
-    def of(cls, name: str, tensor: Tensor) -> "Operand":
+    def of(cls, name: str, tensor: Tensor, apart: int = 0) -> "Operand":
         """
         The operand of a declared tensor.
         """
-        return cls(name, tuple(map(running, tensor.fixed_shape)), tensor.dtype, tensor.data is not None)
+        return cls(name, tuple(map(running, tensor.fixed_shape)), tensor.dtype, tensor.data is not None, apart)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -272,6 +274,14 @@ def tiles(count: int, size: int) -> Iterator[tuple[int, int, int]]:
         yield 0, count - rest, size
     if rest:
         yield count - rest, count, rest
+
+
+def even_tile(count: int, most: int) -> int:
+    """
+    The size of tiles of at most `most` values: less if so all are alike, which is half the code, in as many tiles.
+    """
+    even, rest = divmod(count, -(-count // most))
+    return most if rest or isinstance(count, Running) else even
 
 
 def sum_of(*terms: Term) -> str:

@@ -3,14 +3,14 @@ The view of a predictor whose model is no policy: arrays in, arrays out.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from compiler.codegen.blocks import SLOT, BlockPlan, BlockView, block_view
 from compiler.codegen.body import passes, running
 from compiler.codegen.calls import place
 from compiler.codegen.general_array import GeneralArray, Memory
 from compiler.codegen.general_kernels import takes_length
-from compiler.codegen.inputs import WORDS
 from compiler.codegen.lengths import PART, lengths_of, shape_text
 from compiler.codegen.memory import ARRANGING
 from compiler.codegen.naming import comment, kernel_names, literal
@@ -25,8 +25,9 @@ from compiler.ops.lengths import length_of
 from compiler.options import BuildOptions
 
 VARIABLES = ("inputs", "weights", "work", "rows", "row", "results", "room", "blob", "first", "last", "arrays", "length")
+BLOCKS = ("block", "blocks", SLOT)
 CALLED = ("address", "advance", "align", "floats", "pointer", "skip", "workspace")
-TAKEN = (*VARIABLES, *CALLED, *(f"{PART}{axis}" for axis in range(8)))
+TAKEN = (*VARIABLES, *BLOCKS, *CALLED, *(f"{PART}{axis}" for axis in range(8)))
 """What has a meaning where inputs and outputs are variables."""
 LOCAL = ("arguments", "found", "given", "lengths", "single", "status")
 """What has a meaning where outputs alone are variables: inputs have been read by then."""
@@ -72,6 +73,8 @@ class GeneralView:
     """Threads for large batches, if that was chosen."""
     length: Length | None = None
     """What sizes follow that are known at run time only: the length of sequences."""
+    block: BlockView | None = None
+    """The network for a block of observations, if batches are computed in blocks."""
     named: frozenset[str] = frozenset()
     words: list[str] = field(default_factory=list)
     kernels_named: list[str] = field(default_factory=list)
@@ -156,10 +159,11 @@ class GeneralView:
     @property
     def least_part(self) -> int:
         """
-        Observations that are worth a thread; of sequences, the steps of all of them together.
+        Observations that are worth a thread, a block at least; of sequences, the steps of all of them together.
         """
         longest = self.length.most if self.length else 1
-        return max(1, -(-PART_WORK * longest // max(self.work, 1)))
+        least = self.block.count * longest if self.block else 1
+        return max(least, -(-PART_WORK * longest // max(self.work, 1)))
 
     @property
     def threads_from(self) -> int:
@@ -168,6 +172,29 @@ class GeneralView:
         """
         divided = self.batched and self.work and self.threads != 1
         return 2 * self.least_part if divided else 0
+
+    @property
+    def room(self) -> int:
+        """
+        float32 that a batch needs.
+        """
+        return max(self.workspace, self.block.words if self.block else 0)
+
+    @property
+    def rooms(self) -> str:
+        """
+        The sizes of workspaces that the face needs to know.
+        """
+        if self.length:
+            return "ROOM"
+        return "ROOM, WORKSPACE" if self.block else "WORKSPACE"
+
+    @property
+    def rows_room(self) -> str:
+        """
+        The expression of the size for `rows` observations.
+        """
+        return f"(ROOM if rows >= {self.block.least} else WORKSPACE)" if self.block else "WORKSPACE"
 
     @property
     def on_stack(self) -> bool:
@@ -249,12 +276,7 @@ class GeneralView:
         """
         Where those of one observation begin, as a tuple.
         """
-        moves = []
-        for array in arrays:
-            move, distance = ("skip", 1) if array.dtype == "bool" else ("advance", WORDS[array.dtype])
-            count = f"{array.extent} * {distance}" if array.follows else str(array.count * distance)
-            moves.append(f"{move}({array.name}, row * {count})")
-        return tuple_source(moves, 1, 12)
+        return tuple_source([array.of_row for array in arrays], 1, 12)
 
 
 def general_view(
@@ -265,6 +287,8 @@ def general_view(
     lanes: int,
     name: str,
     functions: dict[str, str],
+    blocks: BlockPlan | None = None,
+    kernels: Mapping[str, str] | None = None,
 ) -> GeneralView:
     """
     Everything about a general predictor but the texts of its kernels.
@@ -277,6 +301,8 @@ def general_view(
         lanes: values in a register.
         name: the package's name.
         functions: the kernel's name for each node's first output.
+        blocks: how batches are computed in blocks, if they are.
+        kernels: the names of the kernels for a block, likewise.
 
     Raises:
         UnsupportedError: a dtype that callers can't give or get.
@@ -310,6 +336,7 @@ def general_view(
         work=sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes),
         threads=options.threads,
         length=length,
+        block=block_view(model, encoded, blocks, functions, kernels or {}, inputs, outputs) if blocks else None,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from compiler.codegen.body import passes, running
-from compiler.codegen.inputs import KINDS
+from compiler.codegen.inputs import KINDS, WORDS
 from compiler.codegen.lengths import accepted, copies, extent, shape_text
 from compiler.ir import Length
 from compiler.ops.lengths import follows
@@ -88,6 +88,15 @@ class GeneralArray:
         if not self.follows:
             return [f"give{self.kind}({self.place}, {self.count}, {self.name})"]
         return copies(f"give{self.kind}", self.name, self.dtype, self._dims, self.place, leaving=True)
+
+    @property
+    def of_row(self) -> str:
+        """
+        The pointer to the values of observation `row`.
+        """
+        move, distance = ("skip", 1) if self.dtype == "bool" else ("advance", WORDS[self.dtype])
+        count = f"{self.extent} * {distance}" if self.follows else str(self.count * distance)
+        return f"{move}({self.name}, row * {count})"
 
     @property
     def numpy(self) -> str:

@@ -12,16 +12,18 @@ from compiler.codegen import pool_kernels as pools
 from compiler.codegen.attention_kernels import write_attention
 from compiler.codegen.body import Body, KernelView, Operand, passes
 from compiler.codegen.conv_kernels import write_conv, write_conv_transposed
-from compiler.codegen.dense_over_kernels import write_dense_over
+from compiler.codegen.dense_over_kernels import write_dense_over, write_dense_together
 from compiler.codegen.element_kernels import BINARY, UNARY, cast_expression, write_binary, write_elements
+from compiler.codegen.lstm_kernels import write_lstm_steps, write_lstm_steps_together
 from compiler.codegen.naming import comment
 from compiler.codegen.pool2d_kernels import write_pool2d
 from compiler.codegen.product_kernels import write_matmul
 from compiler.codegen.reduction_kernels import FOLDS, write_place_of_extreme, write_reduction, write_running_sum
-from compiler.codegen.sequence_kernels import write_lstm_steps, write_sequence
+from compiler.codegen.sequence_kernels import write_sequence
 from compiler.codegen.sorting_kernels import write_top
 from compiler.errors import BuildError, quote
 from compiler.ir import Model, Node
+from compiler.ops.blocks import BLOCK
 from compiler.ops.lengths import follows
 
 Operands = Sequence[Operand]
@@ -52,6 +54,38 @@ def general_kernel(model: Model, node: Node, function: str, lanes: int, activati
     _write(model, node, activation)(body, node, inputs, results)
     shapes = " to ".join("x".join(map(passes, operand.dims)) or "1" for operand in (inputs[0], results[0]))
     title = f"`{comment(node.name)}`: {node.op}, {shapes}"
+    parameters = tuple(operand.name for operand in (*inputs, *results))
+    return KernelView(function, title, parameters, body.text, takes_length(model, node))
+
+
+def together_kernel(
+    model: Model, node: Node, function: str, lanes: int, activation: str, apart: Mapping[str, int]
+) -> KernelView:
+    """
+    The view of a node's kernel for a block of observations.
+
+    Args:
+        model: after all passes.
+        node: one of those that `compiler.ops.blocks.together` names.
+        function: the kernel's name.
+        lanes: values in a register.
+        activation: the call on `x` of the function of an activation that follows it, or nothing.
+        apart: elements of each tensor from one observation to the next.
+    """
+    names = INPUTS[node.op]
+    inputs = [
+        Operand.of(name, model.tensors[key], apart.get(key, 0)) for name, key in zip(names, node.inputs, strict=False)
+    ]
+    results = [
+        Operand.of(name, model.tensors[key], apart[key])
+        for name, key in zip(("target", "last"), node.outputs, strict=False)
+    ]
+    body = Body(lanes)
+    if node.op == "lstm_steps":
+        write_lstm_steps_together(body, node, inputs, results)
+    else:
+        write_dense_together(body, inputs, results[0], activation)
+    title = f"`{comment(node.name)}`: {node.op} of {BLOCK} observations"
     parameters = tuple(operand.name for operand in (*inputs, *results))
     return KernelView(function, title, parameters, body.text, takes_length(model, node))
 
@@ -93,6 +127,7 @@ def _only_value(model: Model, name: str) -> float | None:
 INPUTS = {
     "where": ("condition", "source", "other"),
     "embedding": ("indices", "table"),
+    "dense": ("source", "weight", "bias"),
     "dense_over": ("source", "weight", "bias", "added"),
     "layer_norm": ("source", "weight", "bias"),
     "group_norm": ("source", "weight", "bias"),

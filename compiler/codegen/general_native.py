@@ -203,14 +203,14 @@ class GeneralNativeView(LibraryView):
     @property
     def room(self) -> int:
         """
-        float32 that a batch needs: its observations are computed one after the other.
+        float32 that a batch needs.
         """
-        return self.workspace
+        return max(level.predictor.room for level in self.levels) + SLACK
 
     @property
     def roomy(self) -> bool:
         """
-        Whether the workspace is too large for the stack.
+        Whether the workspace for one observation is too large for the stack.
         """
         return 4 * self.workspace > STACK
 
@@ -221,7 +221,7 @@ class GeneralNativeView(LibraryView):
 
         It is too large for the stack, or must hold no garbage, with which kernels compute behind the end of a sequence.
         """
-        return self.roomy or self.length is not None
+        return 4 * self.room > STACK or self.length is not None
 
     @property
     def long_from(self) -> int:

@@ -21,7 +21,7 @@ from compiler.codegen.features import (
     PreluView,
     QuantileView,
 )
-from compiler.codegen.general_kernels import general_kernel
+from compiler.codegen.general_kernels import general_kernel, together_kernel
 from compiler.codegen.images import IMAGE_OPS, image_view
 from compiler.codegen.layer import Common, LayerView, RaggedView
 from compiler.codegen.naming import comment
@@ -45,7 +45,7 @@ def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView
     title = f"`{comment(node.name)}`: {_title(model, node)}"
     activation, arguments = _activation(node)
     if OPS[node.op].template == "nest" or (model.policy is None and OPS[node.op].elementwise):
-        return general_kernel(model, node, function, lanes, f"{activation}(x{arguments})" if activation else "")
+        return general_kernel(model, node, function, lanes, _activated(node))
     common = LayerView(function, title, lanes, features, activation, arguments)
     if OPS[node.op].elementwise or node.op in PLAIN:
         return common
@@ -54,6 +54,17 @@ def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView
     if node.op not in VIEWS:
         raise BuildError("codegen", f"node {quote(node.name)}: there is no kernel for op {node.op}")
     return VIEWS[node.op](model, node, astuple(common))
+
+
+NEST = "kernels/nest.py.jinja"
+"""The template of kernels whose bodies are written line by line."""
+
+
+def together_view(model: Model, node: Node, function: str, lanes: int, apart: Mapping[str, int]) -> KernelView:
+    """
+    The view of the kernel that computes one node for a block of observations, of which tensors are so far apart.
+    """
+    return together_kernel(model, node, function, lanes, _activated(node), apart)
 
 
 def template_name(node: Node) -> str:
@@ -82,6 +93,14 @@ def _activation(node: Node) -> tuple[str, str]:
     if function not in function_names():
         raise BuildError("codegen", f"node {quote(node.name)}: there is no function {quote(function)}")
     return function, "".join(f", {number(value)}" for value in numbers)
+
+
+def _activated(node: Node) -> str:
+    """
+    The call of the same function on `x`.
+    """
+    activation, arguments = _activation(node)
+    return f"{activation}(x{arguments})" if activation else ""
 
 
 @cache

@@ -2,11 +2,15 @@
 One workspace for all values between the inputs and the outputs of a general model: places are used again.
 """
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from compiler.codegen.memory import ARRANGING, MOST_WORDS, Slot, plan_memory, written
 from compiler.errors import UnsupportedError
-from compiler.ir import DType, Model
+from compiler.ir import DType, Model, Node
+from compiler.ops.blocks import BLOCK
 
 LINE = 16
 """float32 in a cache line: every value begins at one, and ends with one, so that registers may cover its end."""
@@ -21,6 +25,18 @@ class Workspace:
     slots: dict[str, Slot]
     words: int
     """The size of the workspace, the most that is needed at any time but for gaps."""
+
+
+@dataclass(frozen=True)
+class BlockWorkspace:
+    """
+    Where each value of a block of observations stands.
+    """
+
+    slots: dict[str, Slot]
+    apart: dict[str, int]
+    """float32 from the value of one observation to that of the next; 0 where each has its place after the other."""
+    words: int
 
 
 @dataclass
@@ -47,6 +63,17 @@ def plan_workspace(model: Model) -> Workspace:
         UnsupportedError: the values take more memory than any predictor may.
     """
     values, owners = _lifetimes(model)
+    slots, words = _placed(values)
+    if words > MOST_WORDS:
+        found = f"a predictor of it needs {words:,} float32 of workspace; at most {MOST_WORDS:,} are given"
+        raise UnsupportedError(model.origin.file, found)
+    return Workspace({name: slots[owner] for name, owner in owners.items()}, words)
+
+
+def _placed(values: dict[str, _Value]) -> tuple[dict[str, Slot], int]:
+    """
+    A place for each value, and how many words all of them take.
+    """
     slots: dict[str, Slot] = {}
     for name, value in sorted(values.items(), key=lambda item: (-item[1].words, item[1].first, item[0])):
         busy = sorted(
@@ -55,11 +82,45 @@ def plan_workspace(model: Model) -> Workspace:
             if values[other].first <= value.last and value.first <= values[other].last
         )
         slots[name] = Slot(_first_gap(busy, value.words), value.words)
-    words = max((slot.offset + slot.words for slot in slots.values()), default=0)
-    if words > MOST_WORDS:
-        found = f"a predictor of it needs {words:,} float32 of workspace; at most {MOST_WORDS:,} are given"
-        raise UnsupportedError(model.origin.file, found)
-    return Workspace({name: slots[owner] for name, owner in owners.items()}, words)
+    return slots, max((slot.offset + slot.words for slot in slots.values()), default=0)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """
+    Nodes that are computed one observation after the other; or a single one, for all of a block at once.
+    """
+
+    nodes: tuple[Node, ...]
+    together: bool = False
+
+
+def plan_blocks(model: Model, stretches: Sequence[Stretch]) -> BlockWorkspace:
+    """
+    Places for all values of a block of observations.
+
+    What is made in a stretch that goes observation by observation, and read in no other, is needed for one of them at a
+    time. Of all else every observation has its own, from the beginning of the first stretch that it is needed in to the
+    end of the last.
+
+    Args:
+        model: after all passes.
+        stretches: all nodes, in order; inputs come in the first, outputs leave in the last.
+    """
+    values, owners = _lifetimes(model)
+    ends = list(accumulate(len(stretch.nodes) for stretch in stretches))
+    apart = dict.fromkeys(values, 0)
+    for name, value in values.items():
+        first, last = bisect_right(ends[:-1], value.first), bisect_right(ends[:-1], value.last)
+        if first != last or stretches[first].together:
+            apart[name] = value.words
+            value.words *= BLOCK
+            value.first, value.last = (ends[first - 1] if first else -1), max(ends[last] - 1, value.last)
+    slots, words = _placed(values)
+    names = owners.items()
+    return BlockWorkspace(
+        {name: slots[owner] for name, owner in names}, {name: apart[owner] for name, owner in names}, words
+    )
 
 
 def _lifetimes(model: Model) -> tuple[dict[str, _Value], dict[str, str]]:

@@ -101,7 +101,7 @@ def verify(
         VerificationError: at the first observation that is answered wrongly, naming the first layer that differs.
     """
     if source.policy is None:
-        return verify_general(source, cast(GeneralPredictor, predictor), options, SEED, ask)
+        return verify_general(source, compiled, cast(GeneralPredictor, predictor), options, SEED, ask)
     cases = finite_cases(source, options.verify_observations, SEED)
     special, impossible = nonfinite_cases(source, cases, SEED), cases_out_of_range(source, cases)
     if special is not None and options.nonfinite == "propagate":
@@ -142,12 +142,12 @@ def verify(
 
 
 def verify_general(
-    source: Model, predictor: GeneralPredictor, options: BuildOptions, seed: int, ask: Ask | None
+    source: Model, compiled: Model, predictor: GeneralPredictor, options: BuildOptions, seed: int, ask: Ask | None
 ) -> Verification:
     """
     Compares a predictor whose model is no policy.
     """
-    count, error, hard = compare_general(source, predictor, options, seed, ask)
+    count, error, hard = compare_general(source, compiled, predictor, options, seed, ask)
     return Verification(
         observations=count,
         action_error=0.0,

@@ -11,6 +11,7 @@ from compiler.errors import VerificationError, quote
 from compiler.frontends.source import Ask
 from compiler.ir import DType, Model
 from compiler.ops import OPS, Array
+from compiler.ops.blocks import BLOCK, LEAST, together
 from compiler.ops.indices import whole_numbers
 from compiler.ops.lengths import at_length, length_of, samples
 from compiler.ops.reference import evaluate
@@ -19,6 +20,8 @@ from compiler.tolerances import SCORE_FLOOR, SCORE_RELATIVE
 from compiler.verify.reference import known
 
 BATCHES = (1, 2, 5)
+BLOCKS = (LEAST, BLOCK + LEAST - 1)
+"""What is asked as well where batches are computed in blocks: one that is not full, and one with more than it takes."""
 STEPS = 8
 """Steps of an episode that is compared."""
 CHOICES = 2
@@ -47,13 +50,14 @@ class GeneralPredictor(Protocol):
 
 
 def compare_general(
-    source: Model, predictor: GeneralPredictor, options: BuildOptions, seed: int, ask: Ask | None
+    source: Model, compiled: Model, predictor: GeneralPredictor, options: BuildOptions, seed: int, ask: Ask | None
 ) -> tuple[int, float, int]:
     """
     Compares a predictor, in batches of several sizes and alone.
 
     Args:
         source: the model as the frontend read it.
+        compiled: the model after the passes.
         predictor: the imported package.
         options: those it was built with.
         seed: of the random inputs.
@@ -68,7 +72,7 @@ def compare_general(
     """
     rng = np.random.default_rng(seed)
     count, worst, hard = 0, 0.0, 0
-    for model, size, where in _questions(source):
+    for model, size, where in _questions(source, in_blocks=bool(together(compiled))):
         inputs = [_random(model, name, size, rng) for name in given_of(model)]
         expected = _expected(model, inputs, ask, where)
         for how, found in _answers(model, predictor, inputs):
@@ -81,27 +85,27 @@ def compare_general(
     return count, worst, hard
 
 
-def _questions(source: Model) -> Iterator[tuple[Model, int, str]]:
+def _questions(source: Model, *, in_blocks: bool) -> Iterator[tuple[Model, int, str]]:
     """
     The sizes of the batches, each with the model, of one length where it has one, and the length for messages.
     """
     length = length_of(source)
     if length is None:
-        yield from ((source, size, "") for size in _sizes(source))
+        yield from ((source, size, "") for size in _sizes(source, in_blocks))
         return
     for each in samples(length):
         model = at_length(source, each)
-        sizes = _sizes(model) if each == length.most else (2,)
+        sizes = _sizes(model, in_blocks) if each == length.most else (LEAST,) if in_blocks else (2,)
         yield from ((model, size, f", {length.name} {each}") for size in sizes)
 
 
-def _sizes(model: Model) -> Sequence[int]:
+def _sizes(model: Model, in_blocks: bool) -> Sequence[int]:
     work = sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes)
     if work > HEAVY:
-        return (2,)
+        return (2, LEAST) if in_blocks else (2,)
     elements = sum(model.tensors[name].elements for name in model.inputs)
     most = max(1, ELEMENTS // max(elements, 1))
-    return [size for size in BATCHES if size <= most]
+    return [size for size in sorted({*BATCHES, *(BLOCKS if in_blocks else ())}) if size <= most]
 
 
 def _random(model: Model, name: str, size: int, rng: np.random.Generator) -> Array:

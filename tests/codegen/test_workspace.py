@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.codegen import workspace
-from compiler.codegen.workspace import LINE, plan_workspace, workspace_bytes
+from compiler.codegen.blocks import stretches_of
+from compiler.codegen.workspace import LINE, plan_blocks, plan_workspace, workspace_bytes
 from compiler.errors import UnsupportedError
-from compiler.ir import BATCH, DType, Model, Origin, Output
+from compiler.ir import BATCH, DType, Model, Node, Origin, Output
+from compiler.ops.blocks import BLOCK
 from compiler.ops.builder import GraphBuilder
 
 ORIGIN = Origin("model.pt2", "0" * 64, "torch-export")
@@ -74,6 +76,57 @@ def test_what_is_needed_stays(model):
             write(result)
             assert all(owners[name] == result or intact(name) for name in node.inputs)  # while it is computed
     assert all(intact(output.tensor) for output in model.outputs)
+
+
+@given(graphs(), st.data())
+@settings(deadline=None, max_examples=200)
+def test_what_a_block_needs_stays(model, data):
+    """
+    The same for a block: some nodes are computed for all observations at once, stretches of others one by one.
+    """
+    computing = [node.outputs[0] for node in model.nodes if node.op != "flatten"]
+    stretches = stretches_of(model, set(data.draw(st.lists(st.sampled_from(computing)))) if computing else set())
+    assert [node for stretch in stretches for node in stretch.nodes] == list(model.nodes)
+    plan = plan_blocks(model, stretches)
+    owners = {name: name for name in model.inputs}
+    wrote: dict[int, tuple[str, int]] = {}
+
+    def words(name: str, slot: int) -> range:
+        first, apart = plan.slots[name].offset + slot * plan.apart[name], plan.apart[name]
+        assert apart in (0, plan.slots[name].words // BLOCK)
+        count = apart or plan.slots[name].words
+        assert model.tensors[name].elements <= count
+        assert first + count <= plan.words
+        return range(first, first + count)
+
+    def write(name: str, slot: int) -> None:
+        wrote.update(dict.fromkeys(words(name, slot), (owners[name], slot)))
+
+    def intact(name: str, slot: int) -> bool:
+        return all(wrote[word] == (owners[name], slot) for word in words(name, slot))
+
+    def compute(node: Node, slots: range) -> None:
+        (result,) = node.outputs
+        assert all(intact(name, slot) for name in node.inputs for slot in slots)
+        owners[result] = owners[node.inputs[0]] if node.op == "flatten" else result
+        if node.op != "flatten":
+            for slot in slots:
+                write(result, slot)
+            assert all(intact(name, slot) for name in node.inputs for slot in slots)  # while it is computed
+            assert all(intact(result, slot) for slot in slots)
+
+    for stretch in stretches:
+        if stretch.together:
+            compute(stretch.nodes[0], range(BLOCK))
+            continue
+        for slot in range(BLOCK):
+            if stretch is stretches[0]:
+                for name in model.inputs:
+                    write(name, slot)
+            for node in stretch.nodes:
+                compute(node, range(slot, slot + 1))
+            if stretch is stretches[-1]:
+                assert all(intact(output.tensor, slot) for output in model.outputs)
 
 
 def chain(length: int) -> Model:

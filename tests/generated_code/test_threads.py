@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -16,6 +17,7 @@ import compiler
 from compiler.errors import BuildError
 from compiler.ir import BATCH, DType, Length, Model, Origin, Output
 from compiler.loading import imported
+from compiler.ops.blocks import BLOCK
 from compiler.ops.builder import GraphBuilder
 from compiler.options import BuildOptions
 from tests.models import observations, policy, predictor, sources, write
@@ -57,22 +59,29 @@ def given(rows: int = ROWS) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(rows, WIDTH)).astype(np.float32)
 
 
-def alone(module, x):
+def assert_near_single_observations(module):
     """
-    All results, asked one by one.
+    In blocks of observations sums are added up in another order.
     """
-    found = [module.predict(row) for row in x]
-    return np.stack([each.hidden for each in found]), np.stack([each.total for each in found])
+    found = module.predict(given())
+    for row, x in enumerate(given()):
+        one = module.predict(x)
+        np.testing.assert_allclose(found.hidden[row], one.hidden, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(found.total[row], one.total, rtol=1e-4, atol=1e-2)
 
 
-def test_batches_are_the_same_as_single_observations(threaded):
+def test_batches_are_the_same_with_any_number_of_threads(threaded, monkeypatch):
     module = importlib.import_module(f"{threaded.__name__}.predictor")
     assert module.THREADS_FROM == 2 * 14
-    hidden, total = alone(threaded, given())
+    assert "network_of_block" in Path(str(module.__file__)).with_name("kernels.py").read_text()
     for rows in (27, 28, 29, 41, 42, 43, ROWS):
         found = threaded.predict(given()[:rows])
-        assert np.array_equal(found.hidden, hidden[:rows])
-        assert np.array_equal(found.total, total[:rows])
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "THREADS_FROM", ROWS + 1)
+            alone = threaded.predict(given()[:rows])
+        assert np.array_equal(found.hidden, alone.hidden)
+        assert np.array_equal(found.total, alone.total)
+    assert_near_single_observations(threaded)
 
 
 def test_as_many_threads_as_were_chosen(threaded, monkeypatch):
@@ -89,8 +98,9 @@ def test_as_many_threads_as_were_chosen(threaded, monkeypatch):
     wanted = min(threads.THREADS, ROWS // 14)
     assert len(seen) == wanted
     assert sum(rows for _, rows in seen) == ROWS
-    assert max(rows for _, rows in seen) - min(rows for _, rows in seen) <= 1
-    assert (threading.get_ident(), ROWS // wanted) in seen
+    assert max(rows for _, rows in seen) - min(rows for _, rows in seen) <= BLOCK
+    assert sum(rows % BLOCK > 0 for _, rows in seen) <= 1  # all others begin and end where a block does
+    assert threading.get_ident() in [thread for thread, _ in seen]
 
 
 def test_nan_in_any_part_is_refused(threaded):
@@ -136,7 +146,7 @@ def test_one_thread_has_no_code_for_several(model, tmp_path):
     )
     with predictor(tmp_path / "one", model, BuildOptions(threads=1)) as module:
         if model.policy is None:
-            assert np.array_equal(module.predict(given()).hidden, alone(module, given())[0])
+            assert_near_single_observations(module)
         else:
             x = observations(model, 3000)
             assert np.array_equal(module.predict(x)[0], [module.act(row) for row in x])
@@ -175,10 +185,7 @@ def test_extensions_do_the_same(tmp_path):
     build = compiler.build(network(), out=tmp_path, target="native", cpu="native", threads=2)
     assert (build.path / "threads.py").exists()
     module = build.load()
-    hidden, total = alone(module, given())
-    found = module.predict(given())
-    assert np.array_equal(found.hidden, hidden)
-    assert np.array_equal(found.total, total)
+    assert_near_single_observations(module)
     x = given()
     x[-1, 0] = np.inf
     with pytest.raises(ValueError, match="NaN or infinity"):
