@@ -128,7 +128,7 @@ PROGRAMS = {
     "lenet": Program("LeNet, 28 x 28", lenet, (1, 28, 28), reach="all others 3 x"),
     "sentiment": Program("LSTM sentiment V21 E50 H128 C3, T=20", Sentiment, (20,), 21, "all others 1.8 x"),
     "sentences": Program("LSTM sentiment V21 E50 H128 C3, T=20", Sentiment, (20,), 21, "all others 1.3 x", together=32),
-    "sentences-fixed": Program(
+    "sentences_fixed": Program(
         "LSTM sentiment V21 E50 H128 C3, T=20, batch fixed", Sentiment, (20,), 21, together=32, fixed=True
     ),
     "nature": Program("NatureCNN, 4 x 84 x 84", nature, (4, 84, 84), reach="all others 1.15 x"),
