@@ -43,8 +43,8 @@ class BuildOptions:
     """For `numba`: float32 values per SIMD register that kernels are written for: 16 (AVX-512; split in two elsewhere),
     8, 4, 1. All other targets take the registers of their processor."""
     threads: int | None = None
-    """How many threads a Python package divides a large batch among: as many as there are processors unless given. Its
-    answers are the same with any number."""
+    """How many threads a Python package divides a large batch among, and one observation of a large PyTorch model: as
+    many as there are processors unless given. Its answers are the same with any number."""
     verify_observations: int = 1000
     """How many random observations the build compares, besides the special ones."""
     with_value: bool = False

@@ -171,8 +171,12 @@ def _sources_of_general(
     The same of a model that is no policy.
     """
     levels, kernels = [], {}
+    target = module_of(options.target)
+    divides = hasattr(target, "divides") and target.divides(triple)
     for level in triple.levels:
-        view, texts = codegen.render_general_kernels(model, encoded, options, name, level.lanes, level.blocks)
+        view, texts = codegen.render_general_kernels(
+            model, encoded, options, name, level.lanes, blocks=level.blocks, divides=divides
+        )
         levels.append(GeneralLevel(level.suffix, level.cpu, view))
         kernels[level.suffix] = texts
     native_view = GeneralNativeView(name=name, levels=levels, version=__version__)

@@ -15,6 +15,7 @@ import jinja2
 from compiler.codegen.blocks import plan_block
 from compiler.codegen.body import KernelView
 from compiler.codegen.c_source import wrapped
+from compiler.codegen.division import most_parts, worth_dividing
 from compiler.codegen.expressions import activated, plus, steps, times
 from compiler.codegen.general import TAKEN, GeneralView, general_view, names_of
 from compiler.codegen.general_native import GeneralNativeView
@@ -95,37 +96,52 @@ def _render_general(model: Model, encoded: EncodedModel, options: BuildOptions, 
     """
     The sources of a predictor that is no policy's.
     """
-    view = _general_view(model, encoded, options, name, options.lanes)
-    files = [*GENERAL, *([THREADS] if view.threads_from else [])]
+    view = _general_view(model, encoded, options, name, options.lanes, divides=True)
+    files = [*GENERAL, *([THREADS] if view.threaded else [])]
     return {file: _file(file, view, _GENERAL_SETTINGS) for file in files}
 
 
 def _general_view(
-    model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int, *, in_blocks: bool = True
+    model: Model,
+    encoded: EncodedModel,
+    options: BuildOptions,
+    name: str,
+    lanes: int,
+    *,
+    in_blocks: bool = True,
+    divides: bool,
 ) -> GeneralView:
     """
     Everything about a general predictor with registers of `lanes` values, the texts of its layers included.
+
+    With `divides`, several threads compute one observation where that is worth it.
     """
     nodes = [node for node in model.nodes if node.op not in ARRANGING]
     inputs, outputs, states = names_of(model)
     variables = {*inputs, *outputs, *states, *(f"next_{name}" for name in states)}
     names = kernel_names([node.name for node in nodes], _reserved_in_general() | variables)
-    functions, layers = _shared_layers(
-        nodes, names, [_layer(model, *one, lanes) for one in zip(nodes, names, strict=True)]
-    )
+    divides = divides and options.threads != 1 and most_parts(model) > 1
+    texts = [
+        _layer(model, node, function, lanes, divides and worth_dividing(model, node))
+        for node, function in zip(nodes, names, strict=True)
+    ]
+    functions, layers = _shared_layers(nodes, names, [text for text, _ in texts])
+    divided = frozenset(functions[node.outputs[0]] for node, (_, parted) in zip(nodes, texts, strict=True) if parted)
     blocks = plan_block(model) if in_blocks else None
     kernels: dict[str, str] = {}
     if blocks is not None:
         own = {node.outputs[0]: name + BLOCK for node, name in zip(nodes, names, strict=True)}
         of_blocks = [own[node.outputs[0]] for node in blocks.together]
-        texts = [
+        of_block = [
             _kernel(NEST, together_view(model, node, name, lanes, blocks.workspace.apart), lanes, in_lanes=False)
             for node, name in zip(blocks.together, of_blocks, strict=True)
         ]
-        kernels, more = _shared_layers(blocks.together, of_blocks, texts)
+        kernels, more = _shared_layers(blocks.together, of_blocks, of_block)
         layers += more
     digest = hashlib.sha256(encoded.data).hexdigest()
-    view = general_view(model, encoded, digest, options, lanes, name, functions, blocks, kernels)
+    view = general_view(
+        model, encoded, digest, options, lanes, name, functions, blocks, kernels, divided if divided else None
+    )
     view.layers.extend(layers)
     view.functions.extend(_functions("\n".join(layers)))
     return view
@@ -153,11 +169,12 @@ def _shared_layers(
     return functions, list(texts.values())
 
 
-def _layer(model: Model, node: Node, function: str, lanes: int) -> str:
+def _layer(model: Model, node: Node, function: str, lanes: int, divided: bool = False) -> tuple[str, bool]:
     """
-    The text of a node's kernel.
+    The text of a node's kernel, and whether it computes a part, which it does if it is to be `divided` and can be.
     """
-    return _kernel(template_name(node), layer_view(model, node, function, lanes), lanes, model.policy is not None)
+    layer = layer_view(model, node, function, lanes, divided)
+    return _kernel(template_name(node), layer, lanes, model.policy is not None), layer.divided
 
 
 def _kernel(template: str, layer: LayerView | KernelView, lanes: int, in_lanes: bool) -> str:
@@ -191,12 +208,19 @@ def render_kernels(
 
 
 def render_general_kernels(
-    model: Model, encoded: EncodedModel, options: BuildOptions, name: str, lanes: int, blocks: bool
+    model: Model,
+    encoded: EncodedModel,
+    options: BuildOptions,
+    name: str,
+    lanes: int,
+    *,
+    blocks: bool,
+    divides: bool,
 ) -> tuple[GeneralView, dict[str, str]]:
     """
-    The same of a model that is no policy.
+    The same of a model that is no policy; with `divides` one observation on several threads, if that is worth it.
     """
-    view = _general_view(model, encoded, options, name, lanes, in_blocks=blocks)
+    view = _general_view(model, encoded, options, name, lanes, in_blocks=blocks, divides=divides)
     return view, {"__init__.py": "", **{file: _file(file, view, _GENERAL_SETTINGS) for file in TRANSLATED}}
 
 
@@ -259,7 +283,7 @@ def render_general_face(view: GeneralView, *, extension: bool = False) -> dict[s
         File name to text.
     """
     settings = {"native": True, "extension": extension}
-    threaded = [THREADS] if extension and view.threads_from else []
+    threaded = [THREADS] if extension and view.threaded else []
     files = [*GENERAL_FACE, *threaded, *([STUB] if extension else [])]
     return {file: _render(file, view, settings) for file in files}
 
@@ -298,7 +322,7 @@ def _add_layers(view: PredictorView, model: Model, nodes: Sequence[Node], functi
     """
     Writes the kernels, and the functions of vectors that they call.
     """
-    view.layers.extend(_layer(model, node, functions[node.outputs[0]], view.lanes) for node in nodes)
+    view.layers.extend(_layer(model, node, functions[node.outputs[0]], view.lanes)[0] for node in nodes)
     view.functions.extend(_functions("\n".join(view.layers)))
 
 
@@ -394,7 +418,7 @@ def _words(general: bool) -> set[str]:
     """
     What simd.py offers to kernels; to those of general models some words more.
     """
-    files = [("predictor", "simd.py"), *([("general", "words.py")] if general else [])]
+    files = [("predictor", "simd.py"), *([("general", "words.py"), ("general", "gate_words.py")] if general else [])]
     templates = resource("templates")
     text = "\n".join(templates.joinpath(folder, f"{file}.jinja").read_text("utf-8") for folder, file in files)
     return set(re.findall(r"^(?:def )?([A-Za-z]\w*)(?:\(| = |: TypeAlias)", text, re.MULTILINE))
@@ -406,8 +430,8 @@ def _reserved_in_general() -> set[str]:
     Names that have a meaning where general kernels are.
     """
     templates = resource("templates").joinpath("general")
-    texts = [templates.joinpath(f"{file}.jinja").read_text("utf-8") for file in (KERNELS, "entries.py")]
-    defined = re.findall(r"^(?:def )?(\w+)", "\n".join(texts), re.MULTILINE)
+    texts = [templates.joinpath(f"{file}.jinja").read_text("utf-8") for file in (KERNELS, "meeting.py", "entries.py")]
+    defined = re.findall(r'^(?:def |{{ define\(")?(\w+)', "\n".join(texts), re.MULTILINE)
     several = {f"{verb}{kind}" for verb in ("stage", "give") for kind in KINDS.values()}
     return _reserved() | _words(general=True) | {*defined, *several, *TAKEN}
 

@@ -81,10 +81,11 @@ def write_surround(body: Body, node: Node, source: Operand, result: Operand) -> 
     assert isinstance(value, float)
     before = integers(node, "before")
     if source.dims != result.dims:
-        write_nest(body, result.dims, Access(result, result.strides), [], f"splat({vector_number(value)})")
+        fill = f"splat({vector_number(value)})"
+        write_nest(body, result.dims, Access(result, result.strides), [], fill, shared=False)
     first = sum(count * stride for count, stride in zip(before, result.strides, strict=True))
     target = Access(result, result.strides, first)
-    write_nest(body, source.dims, target, [Access(source, source.strides)], "x", exact=True)
+    write_nest(body, source.dims, target, [Access(source, source.strides)], "x", exact=True, shared=False)
 
 
 def write_embedding(body: Body, indices: Operand, table: Operand, result: Operand) -> None:
@@ -94,7 +95,7 @@ def write_embedding(body: Body, indices: Operand, table: Operand, result: Operan
     rows, *rest = table.dims
     row = prod(rest)
     counts, (access,) = collapsed(indices.dims, [Access(indices, indices.strides)])
-    with body.loops("i", counts) as variables:
+    with body.loops("i", counts, shared=True) as variables:
         place = place_of(variables, access.strides)
         body.add(f"row = {sum_of((f'bounded({indices.scalar(place)}, {rows})', row))}")
         _copy_run(body, table, "row", result, sum_of((place, row)), row)
@@ -114,7 +115,8 @@ def write_take(body: Body, node: Node, source: Operand, result: Operand, indices
         _copy(body, result, source, strides, first)
         return
     inner, size = source.strides[axis], source.dims[axis]
-    with body.loop("i0", product(source.dims[:axis])) as outer, body.loop("k", len(places)) as k:
+    outermost = product(source.dims[:axis])
+    with body.loop("i0", outermost, shared=True) as outer, body.loop("k", len(places), shared=True) as k:
         body.add(f"begin = {sum_of((outer, inner * size), (f'load_integer(indices, {k})', inner))}")
         _copy_run(body, source, "begin", result, sum_of((outer, inner * len(places)), (k, inner)), inner)
 
@@ -124,7 +126,7 @@ def write_gather(body: Body, node: Node, source: Operand, indices: Operand, resu
     Writes a kernel that looks up each element along one axis.
     """
     axis = integer(node, "axis")
-    with body.loops("i", result.dims) as variables:
+    with body.loops("i", result.dims, shared=True) as variables:
         place = place_of(variables, strides_of(result.dims))
         body.add(f"k = bounded({indices.scalar(place)}, {passes(source.dims[axis])})")
         here = ["k" if number == axis else variable for number, variable in enumerate(variables)]

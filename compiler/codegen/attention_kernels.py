@@ -76,14 +76,14 @@ def write_attention(body: Body, node: Node, inputs: Sequence[Operand], result: O
         f"scores = workspace({QUERIES * head.keys})",
         f"largest, whole, shrunk = ({', '.join([f'workspace({QUERIES} * LANES)'] * 3)})",
     )
-    with body.loops("b", batch) as variables:
+    with body.loops("b", batch, shared=True) as variables:
         for name, operand in (("query", queries), ("key", keys), ("value", values), ("result", result)):
             place = place_of(variables, [stride * sizes[name] for stride in strides_of(batch)])
             body.add(f"{name} = {advanced(operand.name, place)}")
         if strides:
             body.add(f"added = {advanced(inputs[3].name, place_of(variables, strides[:-2]))}")
         for start, stop, together in tiles(count, QUERIES):
-            with body.span("row", start, stop, together) as row:
+            with body.span("row", start, stop, together, shared=True) as row:
                 _write_queries(body, head, row, together)
 
 

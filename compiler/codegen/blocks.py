@@ -94,6 +94,7 @@ def block_view(
     kernels: Mapping[str, str],
     inputs: Sequence[GeneralArray],
     outputs: Sequence[GeneralArray],
+    divided: Set[str] = frozenset(),
 ) -> BlockView:
     """
     The network for a block.
@@ -106,6 +107,7 @@ def block_view(
         kernels: the same of kernels for a block, where there are some.
         inputs: the views of what callers give, by the order of the model's.
         outputs: the same of what they get.
+        divided: the kernels that compute one of several parts: here all of them.
     """
 
     def pointer(name: str, slot: str) -> str:
@@ -116,7 +118,8 @@ def block_view(
 
     def computed(node: Node, kernel: str, slot: str, indent: int) -> str:
         pointers = [pointer(name, slot) for name in (*node.inputs, *node.outputs)]
-        return call(kernel, [*(["length"] if takes_length(model, node) else []), *pointers], indent)
+        numbers = [*(["0", "1"] if kernel in divided else []), *(["length"] if takes_length(model, node) else [])]
+        return call(kernel, [*numbers, *pointers], indent)
 
     def moved(arrays: Sequence[GeneralArray], tensors: Sequence[str]) -> list[GeneralArray]:
         return [

@@ -3,16 +3,18 @@ The text of a kernel's body, line by line: loops over literal sizes, places as s
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 
-from compiler.codegen.expressions import plus, signature, times
+from compiler.codegen.expressions import plus, share, signature, times
 from compiler.codegen.source import WIDTH
 from compiler.ir import DType, Length, Tensor
 
 Term = tuple[str, int]
 """A variable, or a number, and its factor."""
+ENOUGH = 8
+"""Passes of a loop from which on parts that are as large as possible do not differ much."""
 
 
 class Running(int):
@@ -80,13 +82,15 @@ class KernelView:
     body: str
     length: bool = False
     """Whether it takes the length of the sequences as well, before all pointers."""
+    divided: bool = False
+    """Whether it computes one of several parts: it then takes which, and of how many, before all else."""
 
     @property
     def signature(self) -> str:
         """
         The first line, or lines, of the kernel.
         """
-        return signature(self.function, list(self.parameters), self.length)
+        return signature(self.function, list(self.parameters), self.length, self.divided)
 
 
 @dataclass(frozen=True)
@@ -137,10 +141,22 @@ class Operand:
 class Body:
     """
     Lines with their indentation.
+
+    A body may be written for several threads, each of which computes a part. The passes of loops that are `shared` need
+    nothing of each other: the outermost of these is divided, at the places where one thread would begin a pass too.
+    What stands beside such a loop, a tail, is for the first part, which has the fewest passes.
+
+    Args:
+        lanes: values in a register.
+        divided: whether it is written for several threads.
     """
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, divided: bool = False) -> None:
         self.lanes = lanes
+        self.parted = False
+        """Whether a loop has been divided."""
+        self.dividing = divided
+        """Whether a loop that is shared would be divided here."""
         self._lines: list[str] = []
         self._depth = 1
 
@@ -163,44 +179,89 @@ class Body:
             self._depth -= 1
 
     @contextmanager
-    def loop(self, variable: str, count: int) -> Iterator[str]:
+    def _run(
+        self, variable: str, plain: str, shared: bool, count: str, step: str = "1", start: int = 0
+    ) -> Iterator[None]:
         """
-        A loop; yields what its variable is called inside, the number itself where it has one pass.
+        A loop of `count` passes, `plain` being its range; each part has its share if it is to be divided.
         """
-        with self.block(f"for {variable} in range({passes(count)}):" if count != 1 else ""):
-            yield variable if count != 1 else "0"
+        divided = shared and self.dividing
+        self.parted = self.parted or divided
+        with (
+            self._within(divided),
+            self.block(f"for {variable} in range({share(count, step, start) if divided else plain}):"),
+        ):
+            yield
 
     @contextmanager
-    def span(self, variable: str, start: int, stop: int, step: int) -> Iterator[str]:
+    def _within(self, divided: bool) -> Iterator[None]:
+        """
+        What is inside a part is not divided again.
+        """
+        before = self.dividing
+        self.dividing = before and not divided
+        yield
+        self.dividing = before
+
+    @contextmanager
+    def first_part(self, shared: bool = True) -> Iterator[None]:
+        """
+        What is added inside is for the first part, unless it stands in a loop that is divided.
+        """
+        alone = shared and self.dividing
+        with self._within(alone), self.block("if part == 0:" if alone else ""):
+            yield
+
+    @contextmanager
+    def loop(self, variable: str, count: int, *, shared: bool = False) -> Iterator[str]:
+        """
+        A loop; yields what its variable is called inside, the number itself where it has one pass.
+
+        Where it is shared and has one pass, loops inside may be divided.
+        """
+        if count == 1:
+            yield "0"
+            return
+        with self._run(variable, passes(count), shared, passes(count)):
+            yield variable
+
+    @contextmanager
+    def span(self, variable: str, start: int, stop: int, step: int, *, shared: bool = False) -> Iterator[str]:
         """
         A loop from `start` to `stop`; yields what its variable is called inside.
 
-        To a stop that is known at run time the last step may be computed in part twice, never beyond the largest.
+        To a stop that is known at run time the last step may be computed in part twice, never beyond the largest: that
+        is not divided, for two threads might do so at the same time.
         """
         if isinstance(stop, Running) and stop > step:
-            with self.block(f"for {variable}_ in range({start}, {stop.text}, {step}):"):
+            with self.first_part(shared), self.block(f"for {variable}_ in range({start}, {stop.text}, {step}):"):
                 self.add(f"{variable} = min({variable}_, {stop - step})")
                 yield variable
-            return
-        head = f"for {variable} in range({start}, {stop}, {step}):"
-        with self.block(head if stop - start > step else ""):
-            yield variable if stop - start > step else str(start)
+        elif stop - start > step:
+            count = -(-(stop - start) // step)
+            with self._run(variable, f"{start}, {stop}, {step}", shared, str(count), str(step), start):
+                yield variable
+        else:
+            with self.first_part(shared):
+                yield str(start)
 
     @contextmanager
-    def loops(self, prefix: str, counts: Sequence[int]) -> Iterator[list[str]]:
+    def loops(self, prefix: str, counts: Sequence[int], *, shared: bool = False) -> Iterator[list[str]]:
         """
         Loops inside each other; yields their variables.
+
+        Where they are shared, the outermost that has enough passes is divided.
         """
         names = [f"{prefix}{number}" if count != 1 else "0" for number, count in enumerate(counts)]
-        depth = self._depth
-        for name, count in zip(names, counts, strict=True):
-            if count != 1:
-                self.add(f"for {name} in range({passes(count)}):")
-                self._depth += 1
-        yield names
-        self._depth = depth
+        divided = next((place for place, count in enumerate(counts) if count >= ENOUGH), None)
+        if divided is None and counts:
+            divided = max(range(len(counts)), key=lambda place: counts[place])
+        with ExitStack() as around:
+            for place, count in enumerate(counts):
+                around.enter_context(self.loop(names[place], count, shared=shared and place == divided))
+            yield names
 
-    def pieces(self, count: int, variable: str = "i") -> Iterator[tuple[str, int]]:
+    def pieces(self, count: int, variable: str = "i", *, shared: bool = False) -> Iterator[tuple[str, int]]:
         """
         Goes through `count` values in registers: yields where each begins, and how many it has: LANES, or the rest.
 
@@ -208,26 +269,37 @@ class Body:
         of them must depend on nothing but the place. `exact_pieces` is for all else.
         """
         if isinstance(count, Running) and count > self.lanes:
-            with self.block(f"for {variable}_ in range(0, {count.text}, LANES):"):
+            registers = f"-(-({count.text}) // LANES)"
+            with self._run(f"{variable}_", f"0, {count.text}, LANES", shared, registers, "LANES"):
                 self.add(f"{variable} = min({variable}_, {count - self.lanes})")
                 yield variable, self.lanes
             return
         rest = count % self.lanes
         whole = count - rest
-        if whole:
-            several = whole > self.lanes
-            with self.block(f"for {variable} in range(0, {whole}, LANES):" if several else ""):
-                yield variable if several else "0", self.lanes
+        if whole > self.lanes:
+            registers = str(whole // self.lanes)
+            with self._run(variable, f"0, {whole}, LANES", shared, registers, "LANES"):
+                yield variable, self.lanes
+        elif whole:
+            with self.first_part(shared):
+                yield "0", self.lanes
         if rest:
-            yield str(whole), rest
+            with self.first_part(shared):
+                yield str(whole), rest
 
-    def exact_pieces(self, count: int, variable: str = "i") -> Iterator[tuple[str, int | str]]:
+    def exact_pieces(self, count: int, variable: str = "i", *, shared: bool = False) -> Iterator[tuple[str, int | str]]:
         """
         The same, each value once and none beyond: of a number that is known at run time the rest is a variable.
+
+        That is not divided.
         """
         if not isinstance(count, Running):
-            yield from self.pieces(count, variable)
+            yield from self.pieces(count, variable, shared=shared)
             return
+        with self.first_part(shared):
+            yield from self._exact_pieces_of(count, variable)
+
+    def _exact_pieces_of(self, count: Running, variable: str) -> Iterator[tuple[str, int | str]]:
         text = f"({count.text})" if " " in count.text else count.text
         self.add(f"rest = {text} % LANES", f"whole_{variable} = {count.text} - rest")
         with self.block(f"for {variable} in range(0, whole_{variable}, LANES):"):

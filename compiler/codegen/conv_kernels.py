@@ -173,7 +173,7 @@ def _phase_side(first: int, count: int, size: int, kernel: int, dilation: int, s
 
 def _write(body: Body, sizes: Convolution, phases: list[Phase]) -> None:
     area = sizes.image[0] * sizes.image[1]
-    with body.loop("n", sizes.images) as n, body.loop("group", sizes.groups) as group:
+    with body.loop("n", sizes.images, shared=True) as n, body.loop("group", sizes.groups, shared=True) as group:
         image = sum_of((n, sizes.groups * sizes.channels * area), (group, sizes.channels * area))
         body.add(f"image = {advanced('source', image)}")
         for phase in phases:
@@ -196,7 +196,7 @@ def _write_wide(body: Body, sizes: Convolution, phase: Phase, n: str, group: str
     tall = _filters_at_once(sizes, MOST_SUMS[body.lanes] // vectors)
     units = list(units_of(phase.columns, vectors, body.lanes))
     if sizes.channels * sizes.image[0] * sizes.image[1] > sizes.group_pitch:
-        with body.loop("y", phase.rows.count) as y:
+        with body.loop("y", phase.rows.count, shared=True) as y:
             for unit in units:
                 with _reached(body, unit, phase.columns.count) as x:
                     for filters in _filter_tiles(body, sizes, tall, n, group):
@@ -217,9 +217,10 @@ def _write_narrow(body: Body, sizes: Convolution, phase: Phase, n: str, group: s
     registers = -(-phase.rows.count // together)
     tall = _filters_at_once(sizes, MOST_FILTERS)
     vectors = min(registers, MOST_SUMS[body.lanes] // tall, ALONE)
+    several = phase.rows.count > vectors * together
     if sizes.channels * sizes.image[0] * sizes.image[1] > sizes.group_pitch:
         for start, stop, rows in tiles(phase.rows.count, vectors * together):
-            with body.span("y", start, stop, rows) as y:
+            with body.span("y", start, stop, rows, shared=several) as y:
                 for filters in _filter_tiles(body, sizes, tall, n, group):
                     _write_rows(body, sizes, phase, filters, y, rows)
         return
@@ -243,7 +244,7 @@ def _filter_tiles(body: Body, sizes: Convolution, tall: int, n: str, group: str)
     """
     pixels = sizes.result[0] * sizes.result[1]
     for start, stop, filters in tiles(sizes.filters, tall):
-        with body.span("filter", start, stop, filters) as first:
+        with body.span("filter", start, stop, filters, shared=True) as first:
             weights = sum_of((group, sizes.group_pitch), (first, sizes.filter_pitch))
             channel = sum_of((group, sizes.filters), (first, 1))
             target = sum_of((n, sizes.groups * sizes.filters * pixels), (channel, pixels))

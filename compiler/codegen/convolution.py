@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compiler.codegen.expressions import activated, plus, signature, times
+from compiler.codegen.body import ENOUGH
+from compiler.codegen.expressions import activated, plus, share, signature, times
 from compiler.codegen.layer import Common, LayerView
 from compiler.codegen.streaming import STREAMED, asking, step_ahead
 from compiler.ir import Attribute, Model, Node
@@ -63,12 +64,17 @@ class Part:
     across: range
     rows: int
     columns: int
+    divided: bool = False
+    """Whether threads have first rows of their own."""
 
     @property
     def loop_down(self) -> str:
         """
         The beginning of the loop over the first rows of tiles, if there is more than one.
         """
+        if self.divided:
+            whole = share(str(len(self.down)), str(self.rows), self.down.start)
+            return f"for y in range({whole}):" if len(self.down) > 1 else "if part == 0:"
         return f"for y in {range_of(self.down)}:" if len(self.down) > 1 else ""
 
     @property
@@ -120,7 +126,24 @@ class ConvolutionView(LayerView):
         """
         The first line of the kernel.
         """
-        return signature(self.function, ["source", "weight", "bias", *(["added"] if self.added else []), "target"])
+        pointers = ["source", "weight", "bias", *(["added"] if self.added else []), "target"]
+        return signature(self.function, pointers, divided=self.divided)
+
+    @property
+    def divided(self) -> bool:
+        """
+        Whether threads have blocks of filters of their own, or rows of the result.
+
+        Not where the last block of filters is not full: what it writes beyond them would meet another thread's.
+        """
+        return self.dividing and self.filters % self.block == 0 and max(self.blocks, self.height // self.tile[0]) > 1
+
+    @property
+    def by_rows(self) -> bool:
+        """
+        Whether they have rows: where these are cut more evenly than blocks are.
+        """
+        return self.divided and self.blocks < min(ENOUGH, self.height // self.tile[0])
 
     @property
     def blocks(self) -> int:
@@ -144,7 +167,9 @@ class ConvolutionView(LayerView):
         Where the last is not full, it comes first: of each pixel it writes beyond the last filter, into the pixel that
         it writes next and other blocks write after it.
         """
-        return f"range({self.blocks - 1}, -1, -1)" if self.filters % self.block else f"range({self.blocks})"
+        if self.filters % self.block:
+            return f"range({self.blocks - 1}, -1, -1)"
+        return f"range({share(str(self.blocks)) if self.divided and not self.by_rows else self.blocks})"
 
     @property
     def next_block(self) -> str:
@@ -189,7 +214,7 @@ class ConvolutionView(LayerView):
         """
         rows, columns = self.tile
         return [
-            [Part(down, across, tall, wide) for across, wide in _ranges(self.width, columns)]
+            [Part(down, across, tall, wide, self.by_rows) for across, wide in _ranges(self.width, columns)]
             for down, tall in _ranges(self.height, rows)
         ]
 

@@ -4,7 +4,7 @@ The views of the kernels of fully connected layers.
 
 from dataclasses import dataclass
 
-from compiler.codegen.expressions import plus, times
+from compiler.codegen.expressions import plus, share, signature, times
 from compiler.codegen.layer import LayerView
 
 CHAINS = 8
@@ -32,6 +32,27 @@ class ColumnsView(LayerView):
     width: int = 0
     skips: bool = False
     """Whether the kernel for one observation passes over inputs that are zero."""
+
+    @property
+    def divided(self) -> bool:
+        """
+        Whether threads have blocks of outputs of their own.
+        """
+        return self.dividing and self.blocks > 1
+
+    @property
+    def signature(self) -> str:
+        """
+        The first line of the kernel.
+        """
+        return signature(self.function, ["source", "weight", "bias", "target"], divided=self.divided)
+
+    @property
+    def block_range(self) -> str:
+        """
+        The blocks that are computed.
+        """
+        return f"range({share(str(self.blocks)) if self.divided else self.blocks})"
 
     @property
     def inputs(self) -> int:

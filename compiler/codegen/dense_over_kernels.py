@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from compiler.codegen.body import Body, Operand, even_tile, product, sum_of, tiles
+from compiler.codegen.body import Body, Operand, Running, even_tile, product, sum_of, tiles
 from compiler.codegen.product_kernels import advanced
 from compiler.codegen.streaming import STREAMED, asking, step_ahead
 from compiler.ops.blocks import BLOCK
@@ -120,7 +120,8 @@ def _write_layer(body: Body, layer: Layer, weights: int) -> None:
     Writes all tiles. What is larger, the rows or the weights, is gone through once: the other stays in the cache.
     """
     if layer.rows > layer.outputs:
-        for row, height in _rows(body, layer, layer.width):
+        # Rows whose number is known at run time only can't be divided; their outputs can.
+        for row, height in _rows(body, layer, layer.width, shared=not isinstance(layer.rows, Running)):
             for panel in _panels(body, layer):
                 _write_tile(body, layer, panel, row, height)
         return
@@ -141,7 +142,7 @@ def _panels(body: Body, layer: Layer) -> Iterator[Panel]:
     for start, count, size in ((0, whole, layer.width), (whole, 1, rest)):
         if not count or not size:
             continue
-        with body.span("block", start, start + count, 1) as block:
+        with body.span("block", start, start + count, 1, shared=True) as block:
             if layer.ahead:
                 body.add(f"ahead = {sum_of((block, block_size), ('1', block_size))}")
             for begin, stop, wide in tiles(size, layer.vectors * body.lanes):
@@ -158,12 +159,12 @@ def _tallest(body: Body, layer: Layer, size: int) -> int:
     return even_tile(layer.rows, max(1, min(layer.rows, MOST_SUMS[body.lanes] // vectors)))
 
 
-def _rows(body: Body, layer: Layer, size: int) -> Iterator[tuple[str, int]]:
+def _rows(body: Body, layer: Layer, size: int, *, shared: bool = False) -> Iterator[tuple[str, int]]:
     """
     Goes through the rows, as many at once as a tile has.
     """
     for top, bottom, height in tiles(layer.rows, _tallest(body, layer, size)):
-        with body.span("row", top, bottom, height) as row:
+        with body.span("row", top, bottom, height, shared=shared) as row:
             body.add(f"near = {advanced('source', sum_of((row, layer.reach)))}")
             yield row, height
 

@@ -47,13 +47,26 @@ def activated(expression: str, layer: LayerView) -> str:
     return f"{layer.activation}({expression}{layer.arguments})" if layer.activation else expression
 
 
-def signature(name: str, pointers: list[str], length: bool = False) -> str:
+def share(count: str, step: str = "1", start: int = 0) -> str:
+    """
+    The range of a part's share of so many passes: as many for each part, or one more for some of the last.
+    """
+    bounds = [f"{times(count, part)} // parts" for part in ("part", "(part + 1)")]
+    if step == "1" and not start:
+        return ", ".join(bounds)
+    places = [times(bound, step) for bound in bounds]
+    return ", ".join([*(f"{start} + {place}" if start else place for place in places), step])
+
+
+def signature(name: str, pointers: list[str], length: bool = False, divided: bool = False) -> str:
     """
     The beginning of the definition of a kernel that takes these pointers, in the layout that a formatter would give it.
 
-    With `length`, the length of sequences comes before them.
+    With `length`, the length of sequences comes before them; before all comes which of several parts it computes, if it
+    is `divided`.
     """
-    arguments = [*(["length: int"] if length else []), *(f"{pointer}: Pointer" for pointer in pointers)]
+    numbers = [*(["part", "parts"] if divided else []), *(["length"] if length else [])]
+    arguments = [*(f"{number}: int" for number in numbers), *(f"{pointer}: Pointer" for pointer in pointers)]
     line = f"def {name}({', '.join(arguments)}) -> None:"
     if len(line) <= WIDTH:
         return line

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from compiler.codegen.blocks import SLOT, BlockPlan, BlockView, block_view
 from compiler.codegen.body import passes, running
 from compiler.codegen.calls import place
+from compiler.codegen.division import Step, most_parts, multiply_adds, statements
 from compiler.codegen.general_array import GeneralArray, Memory
 from compiler.codegen.general_kernels import takes_length
 from compiler.codegen.lengths import PART, lengths_of, shape_text
@@ -19,7 +20,6 @@ from compiler.codegen.workspace import Workspace, plan_workspace
 from compiler.errors import UnsupportedError, quote
 from compiler.ir import BATCH, DType, Length, Model, Tensor
 from compiler.modelfile import EncodedModel
-from compiler.ops import OPS
 from compiler.ops.indices import whole_numbers
 from compiler.ops.lengths import length_of
 from compiler.options import BuildOptions
@@ -27,7 +27,9 @@ from compiler.options import BuildOptions
 VARIABLES = ("inputs", "weights", "work", "rows", "row", "results", "room", "blob", "first", "last", "arrays", "length")
 BLOCKS = ("block", "blocks", SLOT)
 CALLED = ("address", "advance", "align", "floats", "pointer", "skip", "workspace")
-TAKEN = (*VARIABLES, *BLOCKS, *CALLED, *(f"{PART}{axis}" for axis in range(8)))
+SHARED = ("gate", "part", "parts")
+"""What means something where one observation is divided."""
+TAKEN = (*VARIABLES, *BLOCKS, *SHARED, *CALLED, *(f"{PART}{axis}" for axis in range(8)))
 """What has a meaning where inputs and outputs are variables."""
 LOCAL = ("arguments", "found", "given", "lengths", "single", "status")
 """What has a meaning where outputs alone are variables: inputs have been read by then."""
@@ -67,6 +69,11 @@ class GeneralView:
     """The SHA-256 of what stands in it around the weights."""
     model_sha256: str
     steps: list[str]
+    """The statements that compute all layers."""
+    meetings: int
+    """The number of the last meeting of the threads that compute one observation; 0 if one thread does."""
+    most_parts: int
+    """How many threads one observation is worth."""
     work: int
     """Multiply-adds of one observation."""
     threads: int | None = None
@@ -87,6 +94,13 @@ class GeneralView:
         What kernels take: the inputs and the states.
         """
         return [*self.inputs, *(state.before for state in self.memory)]
+
+    @property
+    def divided(self) -> bool:
+        """
+        Whether several threads may compute one observation.
+        """
+        return self.meetings > 0
 
     @property
     def left(self) -> list[GeneralArray]:
@@ -139,13 +153,23 @@ class GeneralView:
         return python(self.exported)
 
     @property
+    def network_parameters(self) -> list[str]:
+        """
+        The parameters of the kernels that compute all layers.
+        """
+        numbers = [*(["part", "parts"] if self.divided else []), *(["length"] if self.length else [])]
+        pointers = ["inputs: Pointers", "weights: Pointer", "results: Pointers", "work: Pointer"]
+        return [*(f"{number}: int" for number in numbers), *pointers, *(["gate: Pointer"] if self.divided else [])]
+
+    @property
     def entry(self) -> str:
         """
         The decorator of the entry point: rows, the inputs, the address of the weights, the outputs, the workspace.
         """
         arrays = ["BUFFER"] * len(self.taken)
         numbers = ["NUMBER"] * (2 if self.length else 1)
-        return call("@entry", [*numbers, *arrays, "NUMBER", *["BUFFER"] * (len(self.left) + 1)], 0)
+        parts = ["BUFFER", "NUMBER", "NUMBER"] if self.divided else []
+        return call("@entry", [*numbers, *arrays, "NUMBER", *["BUFFER"] * (len(self.left) + 1), *parts], 0)
 
     @property
     def short(self) -> bool:
@@ -154,7 +178,8 @@ class GeneralView:
 
         All kernels are compiled once more for it; where they take long, it would save nothing.
         """
-        return not self.length and self.work < WORTH_CALLING and all(array.dtype == "float32" for array in self.taken)
+        small = not self.length and not self.divided and self.work < WORTH_CALLING
+        return small and all(array.dtype == "float32" for array in self.taken)
 
     @property
     def least_part(self) -> int:
@@ -172,6 +197,13 @@ class GeneralView:
         """
         divided = self.batched and self.work and self.threads != 1
         return 2 * self.least_part if divided else 0
+
+    @property
+    def threaded(self) -> bool:
+        """
+        Whether there is code for several threads.
+        """
+        return self.divided or self.threads_from > 0
 
     @property
     def room(self) -> int:
@@ -289,6 +321,7 @@ def general_view(
     functions: dict[str, str],
     blocks: BlockPlan | None = None,
     kernels: Mapping[str, str] | None = None,
+    divided: frozenset[str] | None = None,
 ) -> GeneralView:
     """
     Everything about a general predictor but the texts of its kernels.
@@ -303,6 +336,7 @@ def general_view(
         functions: the kernel's name for each node's first output.
         blocks: how batches are computed in blocks, if they are.
         kernels: the names of the kernels for a block, likewise.
+        divided: the kernels that compute a part; None if one observation is computed by one thread.
 
     Raises:
         UnsupportedError: a dtype that callers can't give or get.
@@ -316,6 +350,13 @@ def general_view(
     outputs = [_array(model, plan, encoded, *one) for one in zip(results, keys, labels, strict=True)]
     if model.states and model.batched:
         raise UnsupportedError(model.origin.file, "has states and a batch: a model with states takes one observation")
+    calls = _calls(model, encoded, plan, functions, divided or frozenset())
+    steps, meetings = statements(calls, 0 if divided is None else 2)
+    block = (
+        block_view(model, encoded, blocks, functions, kernels or {}, inputs, outputs, divided or frozenset())
+        if blocks
+        else None
+    )
     return GeneralView(
         name=name,
         lanes=lanes,
@@ -332,11 +373,13 @@ def general_view(
         size=len(encoded.data),
         identity=_around(encoded),
         model_sha256=digest,
-        steps=list(_calls(model, encoded, plan, functions)),
-        work=sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes),
+        steps=steps,
+        meetings=meetings,
+        most_parts=most_parts(model),
+        work=sum(multiply_adds(model, node) for node in model.nodes),
         threads=options.threads,
         length=length,
-        block=block_view(model, encoded, blocks, functions, kernels or {}, inputs, outputs) if blocks else None,
+        block=block,
     )
 
 
@@ -402,12 +445,15 @@ def _pointer(model: Model, encoded: EncodedModel, plan: Workspace, name: str) ->
     return place("work", plan.slots[name].offset)
 
 
-def _calls(model: Model, encoded: EncodedModel, plan: Workspace, functions: dict[str, str]) -> Iterator[str]:
+def _calls(
+    model: Model, encoded: EncodedModel, plan: Workspace, functions: dict[str, str], divided: frozenset[str]
+) -> Iterator[Step]:
     for node in model.nodes:
         if node.op not in ARRANGING:
             pointers = [_pointer(model, encoded, plan, name) for name in (*node.inputs, *node.outputs)]
             first = ["length"] if takes_length(model, node) else []
-            yield call(functions[node.outputs[0]], [*first, *pointers])
+            function = functions[node.outputs[0]]
+            yield Step(function, [*first, *pointers], function in divided)
 
 
 def _sizes(tensor: Tensor) -> tuple[int | str, ...]:

@@ -30,7 +30,9 @@ Operands = Sequence[Operand]
 Writer = Callable[[Body, Node, Operands, Operands], None]
 
 
-def general_kernel(model: Model, node: Node, function: str, lanes: int, activation: str = "") -> KernelView:
+def general_kernel(
+    model: Model, node: Node, function: str, lanes: int, activation: str = "", divided: bool = False
+) -> KernelView:
     """
     The view of a node's kernel.
 
@@ -40,6 +42,7 @@ def general_kernel(model: Model, node: Node, function: str, lanes: int, activati
         function: the kernel's name.
         lanes: values in a register.
         activation: the call on `x` of the function of an activation, which the node is or which follows it.
+        divided: whether it is to be divided among threads, if it can.
 
     Raises:
         BuildError: if the node is of an op that has no kernel yet.
@@ -50,12 +53,14 @@ def general_kernel(model: Model, node: Node, function: str, lanes: int, activati
     inputs = [Operand.of(name, model.tensors[key]) for name, key in zip(names, node.inputs, strict=False)]
     targets = ("target", "last")[: len(node.outputs)]
     results = [Operand.of(name, model.tensors[key]) for name, key in zip(targets, node.outputs, strict=True)]
-    body = Body(lanes)
+    body = Body(lanes, divided)
     _write(model, node, activation)(body, node, inputs, results)
+    if divided and not body.parted:
+        return general_kernel(model, node, function, lanes, activation)
     shapes = " to ".join("x".join(map(passes, operand.dims)) or "1" for operand in (inputs[0], results[0]))
     title = f"`{comment(node.name)}`: {node.op}, {shapes}"
     parameters = tuple(operand.name for operand in (*inputs, *results))
-    return KernelView(function, title, parameters, body.text, takes_length(model, node))
+    return KernelView(function, title, parameters, body.text, takes_length(model, node), divided)
 
 
 def together_kernel(

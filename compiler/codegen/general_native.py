@@ -221,7 +221,14 @@ class GeneralNativeView(LibraryView):
 
         It is too large for the stack, or must hold no garbage, with which kernels compute behind the end of a sequence.
         """
-        return 4 * self.room > STACK or self.length is not None
+        return 4 * self.room > STACK or self.length is not None or self.divided
+
+    @property
+    def divided(self) -> bool:
+        """
+        Whether several threads may compute one observation.
+        """
+        return self.predictor.divided
 
     @property
     def long_from(self) -> int:
@@ -282,7 +289,9 @@ class GeneralNativeView(LibraryView):
         given = [f"const {array.type} *{array.name}" for array in self.taken]
         results = [f"{array.type} *{array.name}" for array in self.left]
         length = ["int64_t length"] if self.length else []
-        return [KernelView("run", ["int64_t rows", *length, *given, "const void *weights", *results, "float *room"])]
+        shared = ["int64_t *gate", "int64_t part", "int64_t parts"] if self.divided else []
+        parameters = ["int64_t rows", *length, *given, "const void *weights", *results, "float *room", *shared]
+        return [KernelView("run", parameters)]
 
     def symbols(self, level: GeneralLevel) -> list[str]:
         """
@@ -465,4 +474,5 @@ class GeneralNativeView(LibraryView):
         given = [f"given[{place}].data" for place in range(len(self.taken))]
         results = [f"given[{len(given) + place}].data" for place in range(len(self.left))]
         length = ["length"] if self.length else []
-        return [*length, *given, "known->weights", *results, "work"]
+        shared = ["together[1].data", "part", "parts"] if self.divided else []
+        return [*length, *given, "known->weights", *results, "work", *shared]

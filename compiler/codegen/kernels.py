@@ -34,9 +34,9 @@ from compiler.ops.heads import LARGEST_EVEN_LOGIT
 from compiler.resources import resource
 
 
-def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView | KernelView:
+def layer_view(model: Model, node: Node, function: str, lanes: int, divided: bool = False) -> LayerView | KernelView:
     """
-    The view of one node.
+    The view of one node; `divided` if its kernel is to be divided among threads, where it can.
 
     Raises:
         BuildError: if the node is of an op that has no kernel yet.
@@ -45,8 +45,8 @@ def layer_view(model: Model, node: Node, function: str, lanes: int) -> LayerView
     title = f"`{comment(node.name)}`: {_title(model, node)}"
     activation, arguments = _activation(node)
     if OPS[node.op].template == "nest" or (model.policy is None and OPS[node.op].elementwise):
-        return general_kernel(model, node, function, lanes, _activated(node))
-    common = LayerView(function, title, lanes, features, activation, arguments)
+        return general_kernel(model, node, function, lanes, _activated(node), divided)
+    common = LayerView(function, title, lanes, features, activation, arguments, divided)
     if OPS[node.op].elementwise or node.op in PLAIN:
         return common
     if node.op in IMAGE_OPS:

@@ -5,7 +5,7 @@ What the views of all kernels have in common.
 from dataclasses import dataclass
 from typing import TypeAlias
 
-Common: TypeAlias = tuple[str, str, int, int, str, str]
+Common: TypeAlias = tuple[str, str, int, int, str, str, bool]
 """The fields of `LayerView`, in order."""
 
 
@@ -25,6 +25,15 @@ class LayerView:
     activation: str = ""
     """The element-wise function to apply to a result, and `arguments` after it."""
     arguments: str = ""
+    dividing: bool = False
+    """Whether the kernel is to be divided among threads, if it can."""
+
+    @property
+    def divided(self) -> bool:
+        """
+        Whether it is: it then takes which part it computes, and of how many.
+        """
+        return False
 
     @property
     def padded(self) -> int:

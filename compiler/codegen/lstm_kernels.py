@@ -80,10 +80,12 @@ def _write_steps(
     most = even_tile(sequences.count, min(sequences.count, MOST_SUMS[body.lanes] // len(GATES)))
     if most > 1:
         body.add(f"sums = workspace({most * len(GATES)} * LANES)")
-    with body.loop("n", sequences.count) as n:
-        for i, width in body.pieces(units):
-            cells = body.load("cell", sum_of((n, sequences.cell), (i, 1)), width)
-            body.store("last", sum_of((n, sequences.last), (i, 1)), width, cells)
+    for begin, stop, together in tiles(sequences.count, most if body.dividing else sequences.count):
+        with body.span("n_", begin, stop, together, shared=True) as start, body.loop("r", together) as line:
+            n = sum_of((start, 1), (line, 1))
+            for i, width in body.pieces(units):
+                cells = body.load("cell", sum_of((n, sequences.cell), (i, 1)), width)
+                body.store("last", sum_of((n, sequences.last), (i, 1)), width, cells)
     with body.loop("step", layer.steps) as step:
         for first, count, size in ((0, units // packed, packed), (units // packed, 1, units % packed)):
             if not count or not size:
@@ -91,7 +93,7 @@ def _write_steps(
             with body.span("block", first, first + count, 1) as block:
                 body.add(f"rows = {advanced('weight', sum_of((block, 4 * units * packed)))}")
                 for begin, stop, together in tiles(sequences.count, most):
-                    with body.span("n", begin, stop, together) as n:
+                    with body.span("n", begin, stop, together, shared=True) as n:
                         reach = _write_places(body, layer, n, step)
                         _write_units(body, layer, block, size, together, reach)
 

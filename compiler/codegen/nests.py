@@ -28,21 +28,23 @@ def write_nest(
     sources: Sequence[Access],
     expression: str,
     exact: bool = False,
+    shared: bool = True,
 ) -> None:
     """
     Writes loops over `dims` that compute an expression of the sources' variables, in registers in the innermost loop.
 
     With `exact`, nothing is written behind the last element where their number is known at run time only: needed where
-    other elements of the target stand there.
+    other elements of the target stand there. Threads have parts of a nest that is `shared`.
     """
     counts, (target, *sources) = collapsed(dims, [target, *sources])
     *outer, inner = counts
-    with body.loops("i", outer) as variables:
+    with body.loops("i", outer, shared=shared) as variables:
         for source in sources:
             if source.strides[-1] == 0:
                 place = place_of(variables, source.strides[:-1], source.first)
                 body.add(f"{source.variable} = splat({source.operand.scalar(place)})")
-        for at, count in body.exact_pieces(inner) if exact else body.pieces(inner):
+        through = body.exact_pieces if exact else body.pieces
+        for at, count in through(inner, shared=shared):
             here = [*variables, at]
             for source in sources:
                 if source.strides[-1] != 0:

@@ -5,7 +5,7 @@ The kernels of general models that normalise: softmax over an axis, and norms by
 from math import prod
 
 from compiler.codegen.arranging_kernels import integer
-from compiler.codegen.body import Body, Operand, passes, product, sum_of
+from compiler.codegen.body import Body, Operand, Running, passes, product, sum_of
 from compiler.codegen.reduction_kernels import around
 from compiler.codegen.sums import begin_chains, chains_of, end_chains, run_chains
 from compiler.ir import Node
@@ -17,7 +17,7 @@ def write_softmax(body: Body, node: Node, source: Operand) -> None:
     """
     outer, count, inner = around(node, source)
     logarithm = node.op == "log_softmax_over"
-    with body.loop("i0", outer) as before:
+    with body.loop("i0", outer, shared=True) as before:
         if inner > 1:
             _softmax_of_columns(body, before, count, inner, logarithm)
         else:
@@ -61,7 +61,8 @@ def largest_value(body: Body, begin: str, count: int) -> None:
 
 
 def _softmax_of_columns(body: Body, before: str, count: int, inner: int, logarithm: bool) -> None:
-    for at, width in body.pieces(inner):
+    # Registers that overlap would be read and written by two threads.
+    for at, width in body.pieces(inner, shared=not isinstance(inner, Running)):
         place = sum_of((before, count * inner), ("k", inner), (at, 1))
         x = body.load("source", place, width)
         body.add("largest = splat(-np.inf)")
@@ -85,7 +86,8 @@ def write_row_norm(body: Body, node: Node, source: Operand) -> None:
     """
     size = prod(source.dims[len(source.dims) - integer(node, "count") :])
     centred = node.op == "layer_norm"
-    with body.loop("i0", product(source.dims[: len(source.dims) - integer(node, "count")])) as row:
+    rows = product(source.dims[: len(source.dims) - integer(node, "count")])
+    with body.loop("i0", rows, shared=True) as row:
         begin = sum_of((row, size))
         _statistics(body, begin, size, _epsilon(node), centred)
         for i, width in body.pieces(size):
@@ -105,7 +107,7 @@ def write_group_norm(body: Body, node: Node, source: Operand) -> None:
     groups, area = integer(node, "groups"), prod(rest)
     together = channels // groups
     size = together * area
-    with body.loop("image", images) as image, body.loop("group", groups) as group:
+    with body.loop("image", images, shared=True) as image, body.loop("group", groups, shared=True) as group:
         begin = sum_of((image, channels * area), (group, size))
         _statistics(body, begin, size, _epsilon(node), centred=True)
         if area == 1:

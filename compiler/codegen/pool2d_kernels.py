@@ -59,16 +59,16 @@ def write_pool2d(body: Body, node: Node, source: Operand, result: Operand) -> No
         for axis in range(2)
     )
     channels = source.dims[2]
-    with body.loop("y", rows.count) as y:
+    with body.loop("y", rows.count, shared=True) as y:
         tall = _begin(body, rows, y, "row")
-        with body.loop("x", columns.count) as x:
+        with body.loop("x", columns.count, shared=True) as x:
             wide = _begin(body, columns, x, "column")
             body.add(
                 f"corner = {sum_of((tall[0], columns.size * channels), (wide[0], channels))}",
                 f"place = {sum_of((y, columns.count * channels), (x, channels))}",
             )
             for first, stop, size in tiles(channels, VECTORS * body.lanes):
-                with body.span("channel", first, stop, size) as channel:
+                with body.span("channel", first, stop, size, shared=True) as channel:
                     registers = [(at, min(body.lanes, size - at)) for at in range(0, size, body.lanes)]
                     mean = node.attributes["kind"] == "mean"
                     _fold(body, registers, channel, (tall[1], wide[1]), (columns.size * channels, channels), mean)

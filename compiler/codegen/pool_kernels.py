@@ -30,7 +30,7 @@ def write_max_pool(body: Body, node: Node, source: Operand, result: Operand) -> 
         strict=True,
     )
     rows, columns = (Side.of(*side) for side in sides)
-    with body.loop("plane", prod(source.dims[:2])) as plane, body.loop("y", rows.count) as y:
+    with body.loop("plane", prod(source.dims[:2]), shared=True) as plane, body.loop("y", rows.count) as y:
         for unit in units_of(columns, VECTORS, body.lanes):
             with body.span("x", unit.start, unit.stop, unit.step) as x:
                 registers = range(len(unit.widths))
@@ -84,7 +84,7 @@ def _write_average(
     both = list(zip(result.dims[2:], source.dims[2:], kernel, stride, padding, strict=True))
     rows, columns = (Side.of(*side) for side in both)
     high, wide = (averaged(*side, counts) for side in both)
-    with body.loop("plane", prod(source.dims[:2])) as plane, body.loop("y", rows.count) as y:
+    with body.loop("plane", prod(source.dims[:2]), shared=True) as plane, body.loop("y", rows.count) as y:
         divisor = str(high[0])
         if len(set(high)) > 1:
             top, edge = sum_of((y, stride[0]), ("1", -padding[0])), source.dims[2] + (padding[0] if counts else 0)
@@ -132,7 +132,7 @@ def write_adaptive_avg_pool(body: Body, source: Operand, result: Operand) -> Non
     planes = prod(source.dims[:2])
     if size == (1, 1):
         area, chains = prod(image), chains_of(body, prod(image))
-        with body.loop("plane", planes) as plane:
+        with body.loop("plane", planes, shared=True) as plane:
             begin_chains(body, chains)
             fold_values(body, "source", sum_of((plane, area)), area, chains, SUM)
             end_chains(body, chains)
@@ -143,7 +143,7 @@ def write_adaptive_avg_pool(body: Body, source: Operand, result: Operand) -> Non
         kernel = (image[0] // size[0], image[1] // size[1])
         _write_average(body, source, result, kernel, kernel, (0, 0), counts=False)
         return
-    with body.loops("i", (planes, *size)) as (plane, y, x):
+    with body.loops("i", (planes, *size), shared=True) as (plane, y, x):
         for name, place, side, count in (("row", y, image[0], size[0]), ("column", x, image[1], size[1])):
             body.add(f"{name} = {place} * {side} // {count}")
             body.add(f"{name}s = (({place} + 1) * {side} + {count - 1}) // {count} - {name}")
@@ -162,7 +162,7 @@ def write_nearest(body: Body, node: Node, source: Operand, result: Operand) -> N
     image, size = source.dims[2:], result.dims[2:]
     rows, columns = zip(image, size, _scales(node), strict=True)
     repeats = _repeats(*columns)
-    with body.loops("i", (prod(source.dims[:2]), size[0])) as (plane, y):
+    with body.loops("i", (prod(source.dims[:2]), size[0]), shared=True) as (plane, y):
         body.add(f"row = {_nearest(y, *rows)}")
         begin = sum_of((plane, prod(image)), ("row", image[1]))
         target = sum_of((plane, prod(size)), (y, size[1]))
@@ -209,7 +209,7 @@ def write_bilinear(body: Body, node: Node, source: Operand, result: Operand) -> 
     image, size = source.dims[2:], result.dims[2:]
     corners = bool(node.attributes["align_corners"])
     scales = _scales(node)
-    with body.loops("i", (prod(source.dims[:2]), size[0])) as (plane, y):
+    with body.loops("i", (prod(source.dims[:2]), size[0]), shared=True) as (plane, y):
         _between_elements(body, "row", y, image[0], size[0], scales[0], corners)
         body.add(
             f"top = advance(source, {sum_of((plane, prod(image)), ('row', image[1]))})",

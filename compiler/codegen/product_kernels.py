@@ -2,7 +2,7 @@
 The kernels of general models that multiply matrices: sums for a tile of the result stay in registers.
 """
 
-from compiler.codegen.body import Body, Operand, broadcast, place_of, strides_of, sum_of, tiles
+from compiler.codegen.body import Body, Operand, Running, broadcast, place_of, strides_of, sum_of, tiles
 from compiler.ops.tiles import MOST_SUMS
 
 MOST_VECTORS = {1: 2, 4: 2, 8: 2, 16: 4}
@@ -20,7 +20,7 @@ def write_matmul(body: Body, left: Operand, right: Operand, result: Operand) -> 
     left_strides = [stride * rows * count for stride in broadcast(left.dims[:-2], batch)]
     right_strides = [stride * count * columns for stride in broadcast(right.dims[:-2], batch)]
     strides = [stride * rows * columns for stride in strides_of(batch)]
-    with body.loops("b", batch) as variables:
+    with body.loops("b", batch, shared=True) as variables:
         body.add(f"lefts = {advanced(left.name, place_of(variables, left_strides))}")
         body.add(f"rights = {advanced(right.name, place_of(variables, right_strides))}")
         body.add(f"results = {advanced(result.name, place_of(variables, strides))}")
@@ -42,10 +42,11 @@ def _write_tiles(body: Body, rows: int, count: int, columns: int) -> None:
     registers = -(-columns // lanes)
     vectors = min(registers, ALONE if rows == 1 else MOST_VECTORS[lanes])
     tall = min(rows, max(1, MOST_SUMS[lanes] // vectors))
+    several = columns > vectors * lanes and not isinstance(columns, Running)
     for start, stop, wide in tiles(columns, vectors * lanes):
-        with body.span("column", start, stop, wide) as column:
+        with body.span("column", start, stop, wide, shared=several) as column:
             for top, bottom, height in tiles(rows, tall):
-                with body.span("row", top, bottom, height) as row:
+                with body.span("row", top, bottom, height, shared=True) as row:
                     _write_tile(body, row, height, column, wide, count, columns)
 
 

@@ -51,8 +51,8 @@ def write_reduction(body: Body, node: Node, source: Operand, result: Operand) ->
     over = f" / {_float([source.dims[axis] for axis in axes])}" if node.op == "reduce_mean" else ""
     if given.strides[-1] == 1 and outer[-1] > 1:
         *outer, width = outer
-        with body.loops("i", outer) as variables:
-            for at, count in body.pieces(width):
+        with body.loops("i", outer, shared=True) as variables:
+            for at, count in body.pieces(width, shared=True):
                 here = [*variables, at]
                 body.add(f"a = splat({fold.start})")
                 with body.loops("k", inner) as steps:
@@ -61,7 +61,7 @@ def write_reduction(body: Body, node: Node, source: Operand, result: Operand) ->
                 body.store(result.name, place_of(here, target.strides), count, f"a{over}")
         return
     *before, width = inner
-    with body.loops("i", outer) as variables:
+    with body.loops("i", outer, shared=True) as variables:
         chains = chains_of(body, width)
         begin_chains(body, chains, fold)
         with body.loops("k", before) as steps:
@@ -88,7 +88,7 @@ def write_place_of_extreme(body: Body, node: Node, source: Operand) -> None:
     """
     sign = ">" if node.op == "index_of_max" else "<"
     outer, count, inner = around(node, source)
-    with body.loop("i0", outer) as before, body.loop("i1", inner) as after:
+    with body.loop("i0", outer, shared=True) as before, body.loop("i1", inner, shared=True) as after:
         begin = sum_of((before, count * inner), (after, 1))
         body.add(f"best = load_scalar(source, {begin})", "index = 0")
         with body.block(f"for k in range(1, {passes(count)}):"):
@@ -103,14 +103,14 @@ def write_running_sum(body: Body, node: Node, source: Operand) -> None:
     Writes a kernel that adds values up along an axis.
     """
     outer, count, inner = around(node, source)
-    with body.loop("i0", outer) as before:
+    with body.loop("i0", outer, shared=True) as before:
         if inner == 1:
             body.add("whole = np.float32(0)")
             with body.loop("k", count) as k:
                 place = sum_of((before, count), (k, 1))
                 body.add(f"whole += load_scalar(source, {place})", f"store_scalar(target, {place}, whole)")
             return
-        for at, width in body.pieces(inner):
+        for at, width in body.pieces(inner, shared=True):
             body.add("whole = splat(0.0)")
             with body.loop("k", count) as k:
                 place = sum_of((before, count * inner), (k, inner), (at, 1))

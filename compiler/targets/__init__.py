@@ -2,8 +2,9 @@
 What becomes of generated sources: each target is one module here, with its templates.
 
 A target's module has `EXPORTS`, the functions of the kernels that it needs, and
-`make(work: Path, sources: Sources) -> dict[str, bytes]`, which gives the files of the result by their names. Nothing
-here ever sees the model.
+`make(work: Path, sources: Sources) -> dict[str, bytes]`, which gives the files of the result by their names. If it has
+`divides(triple: Triple) -> bool` as well, that says whether several threads may compute one observation. Nothing here
+ever sees the model.
 """
 
 import shutil

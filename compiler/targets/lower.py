@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import multiprocessing
 import os
+import platform
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -247,6 +248,8 @@ def _adapted(text: str, wanted: Job) -> str:
     """
     text = re.sub(r"^(target triple|target datalayout) = .*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"= common (local_unnamed_addr )?global ptr null", "= internal global ptr null", text)
+    if not wanted.triple.startswith(platform.machine()):  # whose way of saying that a thread waits others do not know
+        text = re.sub(r"^.*call void @llvm[.](x86[.]sse2[.]pause|aarch64[.]hint)\(.*$", "", text, flags=re.MULTILINE)
     if not wanted.fma:  # a product that is rounded before the sum, where the other would be a call of libm
         text = text.replace("@llvm.fma.", "@llvm.fmuladd.")
     if wanted.freestanding:  # no call of memset in the place of a loop

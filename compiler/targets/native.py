@@ -39,6 +39,13 @@ ARCHITECTURES = {"x86_64": "i386:x86-64", "aarch64": "arm64"}
 """What makers of import libraries for Windows call processors."""
 
 
+def divides(triple: Triple) -> bool:
+    """
+    Whether several threads may compute one observation: where libc has what a thread that waits calls, as kernels do.
+    """
+    return triple.system in ("linux", "macos") and triple.name.partition("-")[0] in ("x86_64", "aarch64")
+
+
 def make(work: Path, sources: Sources) -> dict[str, bytes]:
     """
     The files of the package: those in Python, and the extension `_native`.

@@ -69,14 +69,16 @@ def model_of(cases: Sequence[Case]) -> Model:
     )
 
 
-def kernel_texts(model: Model, names: Mapping[str, str], lanes: int) -> str:
+def kernel_texts(model: Model, names: Mapping[str, str], lanes: int, *, divided: bool = False) -> str:
     """
     The kernels of all nodes, by the names for these nodes, after the functions that they call.
+
+    With `divided` kernels that can compute a part of their results do so.
     """
     environment = codegen._environment()
     texts = []
     for node in model.nodes:
-        layer = layer_view(model, node, names[node.name], lanes)
+        layer = layer_view(model, node, names[node.name], lanes, divided)
         texts.append(environment.get_template(template_name(node)).render(layer=layer, lanes=lanes).strip())
     assert not [line for text in texts for line in text.splitlines() if len(line) > 120]
     return "\n\n\n".join([*codegen._functions("\n".join(texts)), *texts])

@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 
 from compiler import codegen
+from compiler.codegen.kernels import layer_view
 from compiler.ir import DType, Model, Node
 from compiler.options import BuildOptions
 from tests.generated_code.cases import Array, Case, blob_of, harness_in, kernel_texts, model_of
@@ -18,18 +19,19 @@ from tests.thorough import THOROUGH
 
 LINE = 16
 """float32 to whose multiples all tensors are aligned."""
-POISON = np.float32(np.nan)
+POISON = np.uint32(0x7FC0DEAD).view(np.float32)
+"""What memory holds before: a NaN that no kernel computes."""
 
 TEXT = """
 import numpy as np
 
 from .jit import entry, inline, kernel
-from .lowering import BUFFER
+from .lowering import BUFFER, NUMBER
 from .simd import *
 {kernels}
 
-@entry(BUFFER, BUFFER)
-def run(memory, constants):
+@entry({types})
+def run({parameters}):
     work, weights = address(memory), address(constants)
 {calls}
     return 0
@@ -45,9 +47,11 @@ class Nests:
         self.cases, self.model, self.places, self.blob, self.module = cases, model, places, blob, module
         self.words = max(places.values()) + max(tensor.elements for tensor in model.tensors.values()) + 4 * LINE
 
-    def run(self, inputs: Sequence[Sequence[Array]]) -> list[list[Array]]:
+    def run(self, inputs: Sequence[Sequence[Array]], *part: int) -> list[list[Array]]:
         """
         The results of every case for one sample: `inputs` has, for each case, the arrays of its computed inputs.
+
+        Kernels that are divided take which part they compute, and of how many; what other parts compute is NaN.
         """
         memory = np.full(self.words, POISON, np.float32)
         mine = np.zeros(memory.size, bool)
@@ -59,7 +63,7 @@ class Nests:
             for name in node.outputs:
                 mine[self.places[name] :][: self.model.tensors[name].elements] = True
         before = memory.copy()
-        assert self.module.run(memory, self.blob) == 0
+        assert self.module.run(memory, self.blob, *part) == 0
         assert np.array_equal(memory.view(np.int32)[~mine], before.view(np.int32)[~mine])
         return [
             [memory[self.places[name] :][: self.model.tensors[name].elements] for name in node.outputs]
@@ -90,9 +94,11 @@ def words(lanes: int) -> dict[str, str]:
 
 
 @contextmanager
-def nests(cases: Sequence[Case], lanes: int, folder: Path, name: str, *, plain: bool = False) -> Iterator[Nests]:
+def nests(
+    cases: Sequence[Case], lanes: int, folder: Path, name: str, *, plain: bool = False, divided: bool = False
+) -> Iterator[Nests]:
     """
-    The kernels of the cases, in a module of this name; with `plain` not compiled.
+    The kernels of the cases, in a module of this name; with `plain` not compiled, with `divided` for several threads.
     """
     model = model_of(cases)
     places, top = {}, LINE
@@ -102,9 +108,20 @@ def nests(cases: Sequence[Case], lanes: int, folder: Path, name: str, *, plain: 
             top += -(-tensor.elements // LINE) * LINE + LINE  # a line of NaN lies behind each
     offsets, blob = blob_of(model, LINE)
     functions = {node.name: f"case_{number}" for number, node in enumerate(model.nodes)}
-    calls = [f"    {functions[node.name]}({_arguments(node, places, offsets)})" for node in model.nodes]
+    calls = []
+    for node in model.nodes:
+        function, arguments = functions[node.name], _arguments(node, places, offsets)
+        if layer_view(model, node, function, lanes, divided).divided:
+            calls.append(f"    {function}(part, parts, {arguments})")
+        else:
+            calls.append(f"    {'if part == 0: ' if divided else ''}{function}({arguments})")
     files = {**words(lanes), **({"jit.py": PLAIN} if plain else {})}
-    files["harness.py"] = TEXT.format(kernels=kernel_texts(model, functions, lanes), calls="\n".join(calls))
+    files["harness.py"] = TEXT.format(
+        kernels=kernel_texts(model, functions, lanes, divided=divided),
+        calls="\n".join(calls),
+        types="BUFFER, BUFFER, NUMBER, NUMBER" if divided else "BUFFER, BUFFER",
+        parameters="memory, constants, part, parts" if divided else "memory, constants",
+    )
     with harness_in(folder, name, files) as module:
         yield Nests(cases, model, places, blob, module)
 

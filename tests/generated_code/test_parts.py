@@ -1,0 +1,53 @@
+"""
+Kernels whose results several threads compute: each part alone, and all of them together as one thread computes them.
+"""
+
+import numpy as np
+import pytest
+
+from tests.generated_code import test_folding_nests, test_image_nests, test_nests, test_sequence_nests
+from tests.generated_code.nests import POISON, compiled_of, nests, random_inputs
+from tests.thorough import THOROUGH, chosen
+
+ALL = (*test_nests.CASES, *test_folding_nests.CASES, *test_image_nests.CASES, *test_sequence_nests.CASES)
+CASES = ALL if THOROUGH else ALL[::3]
+WHOLE = {"channels_first", "gelu", "gru", "lstm", "rnn", "surround", "top"}
+"""Ops whose kernels one thread computes."""
+USUAL = {
+    "attention",
+    "conv",
+    "convolution",
+    "dense_over",
+    "layer_norm",
+    "lstm_steps",
+    "matmul",
+    "pool2d",
+    "softmax_over",
+}
+"""Those of the others that are tested always."""
+WAYS = [*(("plain", parts) for parts in chosen((2, 3, 5), 3)), *(("compiled", parts) for parts in chosen((2, 3, 5)))]
+
+
+@pytest.mark.parametrize(("way", "parts"), WAYS)
+def test_each_value_is_computed_by_one_part(way, parts, tmp_path):
+    cases, plain = compiled_of(CASES, way), way == "plain"
+    rng = np.random.default_rng(0)
+    inputs = [[array[0] for array in random_inputs(case, rng, 1)] for case in cases]
+    with nests(cases, 4, tmp_path, "whole", plain=plain) as whole:
+        expected = whole.run(inputs)
+    with nests(cases, 4, tmp_path, "parts", plain=plain, divided=True) as divided:
+        found = [divided.run(inputs, part, parts) for part in range(parts)]
+    several = set()
+    for number, case in enumerate(cases):
+        for place, result in enumerate(expected[number]):
+            wanted = result.view(np.int32)
+            each = np.stack([one[number][place] for one in found]).view(np.int32)
+            written = each != POISON.view(np.int32)
+            assert np.array_equal(written.sum(axis=0), wanted != POISON.view(np.int32)), case
+            assert np.array_equal(np.where(written, each, 0).sum(axis=0), np.where(written.any(axis=0), wanted, 0)), (
+                case
+            )
+            if written.any(axis=1).sum() > 1:
+                several.add(case.op)
+    if way == "plain":
+        assert several >= ({case.op for case in ALL} - WHOLE if THOROUGH else USUAL)
