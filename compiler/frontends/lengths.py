@@ -13,6 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from compiler.errors import UnsupportedError, quote
+from compiler.frontends.counts import with_counts
+from compiler.frontends.following import in_ops_that_follow, replaceable
 from compiler.ir import Attribute, Dimension, Length, Model, Node, Tensor
 from compiler.ops.lengths import follows, unfit
 
@@ -71,9 +73,13 @@ def all_lengths(translate: Callable[[int], tuple[Model, Places]], length: Length
 
 def _merged(translate: Callable[[int], tuple[Model, Places]], length: Length, chosen: Sequence[int]) -> Model:
     translated = list(map(translate, chosen))
-    largest, *others = (_with_reductions(model) for model, _ in translated)
+    models = with_counts([_with_reductions(model) for model, _ in translated], chosen)
     places = translated[0][1]
-    merged = _Merging(length, chosen, largest, others, places).model()
+    merged = _Merging(length, chosen, models[0], models[1:], places).model()
+    others = {node.outputs[0] for node, _ in unfit(merged) if replaceable(node)}
+    if others:
+        models = [in_ops_that_follow(model, others) for model in models]
+        merged = _Merging(length, chosen, models[0], models[1:], places).model()
     findings = [f"{places.get(node.outputs[0], quote(node.name))}: {text}" for node, text in unfit(merged)]
     if findings:
         raise UnsupportedError(merged.origin.file, *findings)

@@ -115,6 +115,40 @@ class Signal(nn.Module):  # type: ignore[misc]
         return y, functional.adaptive_avg_pool1d(y, 1), y.flip(2), torch.cumsum(y, 2), y[..., 1:] - y[..., :-1]
 
 
+class Counted(nn.Module):  # type: ignore[misc]
+    """
+    Statistics of a sequence, for which its steps are counted, in as many ways as numbers are computed of them.
+    """
+
+    def forward(self, x: torch.Tensor) -> Any:
+        steps = x.shape[1]
+        total = x.sum(1)
+        means = total / steps, total * (1 / steps), total / (2 * steps + 1), total / steps**0.5, total * (steps - 1)
+        unbiased = x.std(1), x.var(1, keepdim=True), x.var((1, 2))
+        return (*means, *unbiased, (x - x.mean(1, keepdim=True)) / (x.std(1, keepdim=True, unbiased=False) + 1e-5))
+
+
+class Normed(nn.Module):  # type: ignore[misc]
+    """
+    Normalisation along the sequence, and windows that move by one step.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed = nn.Conv1d(6, 8, 3, padding=1)
+        self.groups, self.each = nn.GroupNorm(2, 8), nn.InstanceNorm1d(8, affine=True)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        y = self.mixed(x.transpose(1, 2))
+        windows = (
+            functional.max_pool1d(y - 10, 3, stride=1, padding=1),
+            functional.max_pool1d(y, 2, stride=1, dilation=2),
+            functional.avg_pool1d(y, 3, stride=1, padding=1),
+            functional.max_pool2d(y[:, None], 3, stride=1, padding=1),
+        )
+        return (self.groups(y), self.each(y).mean(2), *windows)
+
+
 WORDS = (torch.zeros(2, 9, dtype=torch.int64),)
 MASKED = (*WORDS, torch.zeros(2, 9, dtype=torch.bool))
 KINDS = {
@@ -128,6 +162,8 @@ KINDS = {
     "encoder": (Encoder, MASKED, 1),
     "causal": (lambda: Encoder(causal=True), WORDS, 1),
     "signal": (Signal, (torch.zeros(2, 9, 6),), 2),
+    "counted": (Counted, (torch.zeros(2, 9, 6),), 2),
+    "normed": (Normed, (torch.zeros(2, 9, 6),), 3),
 }
 
 
@@ -146,7 +182,7 @@ def dynamic_of(name: str, least: int) -> dict[str, dict[int, Any]]:
     """
     What is dynamic of a kind: the batch, and a length up to 24.
     """
-    names = ("x",) if name == "signal" else ("words", "left_out")
+    names = ("x",) if KINDS[name][1][0].is_floating_point() else ("words", "left_out")
     dim = Dim("length", min=least, max=24)
     return {key: {0: "batch", 1: dim} for key, _ in zip(names, KINDS[name][1], strict=False)}
 
@@ -166,7 +202,9 @@ def drawn(examples: Any, length: int) -> list[torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("name", chosen(KINDS, "lstm", "averaged", "convolved", "encoder", "signal"))
+@pytest.mark.parametrize(
+    "name", chosen(KINDS, "lstm", "averaged", "convolved", "encoder", "signal", "counted", "normed")
+)
 def test_a_module_is_read_as_what_it_computes_at_each_length(name):
     made, examples, least = KINDS[name]
     module = randomised(made())
@@ -287,7 +325,7 @@ class Refused(nn.Module):  # type: ignore[misc]
             case "halved":
                 return y[:, ::2].amax(1)
             case "counted":
-                return y.sum(1) / y.shape[1]
+                return y.sum(1) / y.shape[1] ** 2
             case "flattened":
                 return y.reshape(y.shape[0], -1)
             case "reversed_places":
