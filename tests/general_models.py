@@ -13,6 +13,7 @@ from compiler.frontends.lengths import all_lengths
 from compiler.ir import BATCH, DType, Length, Model, Origin, Output, State
 from compiler.ops import Array
 from compiler.ops.builder import GraphBuilder
+from compiler.ops.indices import whole_numbers
 from compiler.ops.reference import evaluate
 
 ORIGIN = Origin("model.pt2", "0" * 64, "torch-export")
@@ -70,6 +71,31 @@ def counter() -> Model:
     return Model("counter", tuple(graph.nodes), graph.tensors, ("x",), outputs, ORIGIN, states, batched=False)
 
 
+def camera() -> Model:
+    """
+    An image and letters, both bytes: a convolution of the pixels, and rows of a table for the letters.
+    """
+    rng = np.random.default_rng(4)
+    graph = GraphBuilder()
+    frame = graph.input("frame", DType.UINT8, (BATCH, 1, 2, 6, 5))
+    letters = graph.input("letters", DType.UINT8, (BATCH, 4))
+    filters, bias, table = (
+        graph.constant(name, rng.normal(size=shape).astype(np.float32))
+        for name, shape in (("filters", (3, 2, 3, 3)), ("bias", (3,)), ("table", (WORDS, 3)))
+    )
+    scale = graph.constant("scale", np.full((), 1 / 255, np.float32))
+    whole, indices = (graph.add("cast", [given], f"{given}:int64", dtype="int64") for given in (frame, letters))
+    pixels = graph.add("times", [graph.add("cast", [whole], "float", dtype="float32"), scale], "pixels")
+    seen = graph.add("relu", [graph.add("conv", [pixels, filters, bias], "conv", stride=(2, 1))], "seen")
+    means = graph.add("reduce_mean", [seen], "means", axes=(0, 2, 3), keep=False)
+    read = graph.add("reduce_sum", [graph.add("embedding", [indices, table], "look")], "read", axes=(0,), keep=False)
+    outputs = (
+        Output("scores", graph.add("plus", [means, read], "both")),
+        Output("light", graph.add("reduce_sum", [whole], "light", axes=(0, 1, 2, 3), keep=False)),
+    )
+    return Model("camera", tuple(graph.nodes), graph.tensors, ("frame", "letters"), outputs, ORIGIN)
+
+
 def sentences() -> Model:
     """
     Sequences of 2 to 20 steps in every dtype, some with a step more, to outputs that follow them and one that does not.
@@ -101,7 +127,7 @@ def sentences() -> Model:
     return all_lengths(at, Length("steps", 2, 20))
 
 
-MODELS: Mapping[str, Callable[[], Model]] = {"mixed": mixed, "wide": wide, "counter": counter}
+MODELS: Mapping[str, Callable[[], Model]] = {"mixed": mixed, "wide": wide, "counter": counter, "camera": camera}
 
 
 def inputs_of(model: Model, rows: int, seed: int = 0) -> list[Array]:
@@ -109,12 +135,18 @@ def inputs_of(model: Model, rows: int, seed: int = 0) -> list[Array]:
     Random inputs, with the batch in front.
     """
     rng = np.random.default_rng(seed)
-    makers: Mapping[DType, Callable[[tuple[int, ...]], Array]] = {
-        DType.FLOAT32: lambda shape: np.asarray(rng.normal(size=shape), np.float32),
-        DType.INT64: lambda shape: rng.integers(0, WORDS, shape),
-        DType.BOOL: lambda shape: rng.integers(0, 2, shape).astype(bool),
+    makers: Mapping[DType, Callable[[tuple[int, ...], int], Array]] = {
+        DType.FLOAT32: lambda shape, most: np.asarray(rng.normal(size=shape), np.float32),
+        DType.INT64: lambda shape, most: rng.integers(0, WORDS, shape),
+        DType.UINT8: lambda shape, most: rng.integers(0, most + 1, shape).astype(np.uint8),
+        DType.BOOL: lambda shape, most: rng.integers(0, 2, shape).astype(bool),
     }
-    return [makers[model.tensors[name].dtype]((rows, *model.tensors[name].fixed_shape)) for name in model.inputs]
+    found = []
+    for name in model.inputs:
+        tensor = model.tensors[name]
+        most = whole_numbers(model, name)[1] if tensor.dtype is DType.UINT8 else 0
+        found.append(makers[tensor.dtype]((rows, *tensor.fixed_shape), most))
+    return found
 
 
 def expected_of(model: Model, inputs: list[Array]) -> list[Array]:

@@ -28,6 +28,7 @@ from compiler.codegen.naming import BLOCK, comment, kernel_names
 from compiler.codegen.native import NativeView
 from compiler.codegen.predictor import PredictorView, is_spliced, predictor_view
 from compiler.codegen.source import define, import_order, importing
+from compiler.codegen.workspace import stays
 from compiler.ir import Model, Node
 from compiler.modelfile import EncodedModel
 from compiler.options import BuildOptions
@@ -116,7 +117,7 @@ def _general_view(
 
     With `divides`, several threads compute one observation where that is worth it.
     """
-    nodes = [node for node in model.nodes if node.op not in ARRANGING]
+    nodes = [node for node in model.nodes if not stays(model, node)]
     inputs, outputs, states = names_of(model)
     variables = {*inputs, *outputs, *states, *(f"next_{name}" for name in states)}
     names = kernel_names([node.name for node in nodes], _reserved_in_general() | variables)

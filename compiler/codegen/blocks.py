@@ -12,9 +12,8 @@ from compiler.codegen.body import sum_of
 from compiler.codegen.calls import place
 from compiler.codegen.general_array import GeneralArray
 from compiler.codegen.general_kernels import takes_length
-from compiler.codegen.memory import ARRANGING
 from compiler.codegen.source import call
-from compiler.codegen.workspace import BlockWorkspace, Stretch, plan_blocks
+from compiler.codegen.workspace import BlockWorkspace, Stretch, plan_blocks, stays
 from compiler.ir import Model, Node
 from compiler.modelfile import EncodedModel
 from compiler.ops.blocks import BLOCK, LEAST, MOST_WORDS, together
@@ -136,7 +135,7 @@ def block_view(
             steps.append(computed(node, kernels[node.outputs[0]], "", 4))
             continue
         before, after = staged if number == 0 else [], delivered if number == len(plan.stretches) - 1 else []
-        nodes = [node for node in stretch.nodes if node.op not in ARRANGING]
+        nodes = [node for node in stretch.nodes if not stays(model, node)]
         lines = [*before, *(computed(node, functions[node.outputs[0]], SLOT, 8) for node in nodes), *after]
         if lines:
             row = [f"row = min({SLOT}, rows - 1)"] if before or after else []

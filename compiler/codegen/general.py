@@ -13,10 +13,9 @@ from compiler.codegen.division import Step, most_parts, multiply_adds, statement
 from compiler.codegen.general_array import GeneralArray, Memory
 from compiler.codegen.general_kernels import takes_length
 from compiler.codegen.lengths import PART, lengths_of, shape_text
-from compiler.codegen.memory import ARRANGING
 from compiler.codegen.naming import comment, kernel_names, literal
 from compiler.codegen.source import call, import_order, python, tuple_source
-from compiler.codegen.workspace import Workspace, plan_workspace
+from compiler.codegen.workspace import Workspace, plan_workspace, stays
 from compiler.errors import UnsupportedError, quote
 from compiler.ir import BATCH, DType, Length, Model, Tensor
 from compiler.modelfile import EncodedModel
@@ -26,7 +25,7 @@ from compiler.options import BuildOptions
 
 VARIABLES = ("inputs", "weights", "work", "rows", "row", "results", "room", "blob", "first", "last", "arrays", "length")
 BLOCKS = ("block", "blocks", SLOT)
-CALLED = ("address", "advance", "align", "floats", "pointer", "skip", "workspace")
+CALLED = ("address", "advance", "align", "floats", "octets", "pointer", "skip", "workspace")
 SHARED = ("gate", "part", "parts")
 """What means something where one observation is divided."""
 TAKEN = (*VARIABLES, *BLOCKS, *SHARED, *CALLED, *(f"{PART}{axis}" for axis in range(8)))
@@ -41,7 +40,7 @@ WORTH_CALLING = 2_000_000
 """Multiply-adds from which on a microsecond before the call no longer matters."""
 PART_WORK = 5_000_000
 """Multiply-adds that are worth waking a thread for, which takes some 40 microseconds."""
-GIVEN = {DType.FLOAT32: "float32", DType.INT64: "int64", DType.BOOL: "bool"}
+GIVEN = {DType.FLOAT32: "float32", DType.INT64: "int64", DType.UINT8: "uint8", DType.BOOL: "bool"}
 """What callers give and get, by the dtype in the model."""
 
 
@@ -127,16 +126,30 @@ class GeneralView:
     @property
     def counted(self) -> list[tuple[int, GeneralArray]]:
         """
-        The inputs of whole numbers, each with its place among what is taken.
+        The inputs that hold no more than some whole numbers, each with its place among what is taken.
         """
-        return [(number, array) for number, array in enumerate(self.taken) if array.dtype == "int64"]
+        return [(number, array) for number, array in enumerate(self.taken) if array.bounded]
 
     @property
     def whole(self) -> bool:
         """
-        Whether an input is of whole numbers.
+        Whether an input holds no more than some whole numbers.
         """
         return bool(self.counted)
+
+    @property
+    def counted_kinds(self) -> list[str]:
+        """
+        The dtypes of these inputs, as the kernels that look at them end.
+        """
+        return sorted({array.kind for _, array in self.counted})
+
+    @property
+    def bytes(self) -> bool:
+        """
+        Whether an input is of bytes.
+        """
+        return any(array.dtype == "uint8" for array in self.inputs)
 
     @property
     def parameters(self) -> list[str]:
@@ -174,12 +187,12 @@ class GeneralView:
     @property
     def short(self) -> bool:
         """
-        Whether there is a shorter way for one observation: of float32, which need no look at their values in Python.
+        Whether there is a shorter way for one observation: of float32 and bytes.
 
         All kernels are compiled once more for it; where they take long, it would save nothing.
         """
         small = not self.length and not self.divided and self.work < WORTH_CALLING
-        return small and all(array.dtype == "float32" for array in self.taken)
+        return small and all(array.dtype in ("float32", "uint8") for array in self.taken)
 
     @property
     def least_part(self) -> int:
@@ -347,6 +360,10 @@ def general_view(
     inputs = [_array(model, plan, encoded, t, key, t.name) for t, key in zip(tensors, given, strict=True)]
     results = [model.tensors[output.tensor] for output in model.outputs]
     labels = [output.name for output in model.outputs]
+    left = [*zip(labels, results, strict=True), *((state.name, model.tensors[state.output]) for state in model.states)]
+    for label, tensor in left:
+        if tensor.dtype is DType.UINT8:
+            raise UnsupportedError(model.origin.file, f"{quote(label)} is uint8; only inputs can be")
     outputs = [_array(model, plan, encoded, *one) for one in zip(results, keys, labels, strict=True)]
     if model.states and model.batched:
         raise UnsupportedError(model.origin.file, "has states and a batch: a model with states takes one observation")
@@ -387,13 +404,15 @@ def _array(
     model: Model, plan: Workspace, encoded: EncodedModel, tensor: Tensor, variable: str, label: str
 ) -> GeneralArray:
     if tensor.dtype not in GIVEN:
-        raise UnsupportedError(model.origin.file, f"{quote(label)} is {tensor.dtype}; float32, int64 and bool can be")
+        allowed = "float32, int64, uint8 and bool"
+        raise UnsupportedError(model.origin.file, f"{quote(label)} is {tensor.dtype}; {allowed} can be")
     shape = tensor.fixed_shape
     sizes = tuple(map(running, shape))
     dimensions = f"{len(shape)} dimensions {shape_text(sizes)}" if shape else "a single value"
     text = f"{tensor.dtype}, {dimensions}" if len(shape) != 1 else f"{passes(sizes[0])} values, {tensor.dtype}"
+    states = (state.input for state in model.states)
     least, most = 0, 0
-    if tensor.dtype is DType.INT64 and tensor.name in (*model.inputs, *(state.input for state in model.states)):
+    if tensor.dtype in (DType.INT64, DType.UINT8) and tensor.name in (*model.inputs, *states):
         least, most = whole_numbers(model, tensor.name)
         text = f"{text} from {least} to {most}"
     return GeneralArray(
@@ -449,7 +468,7 @@ def _calls(
     model: Model, encoded: EncodedModel, plan: Workspace, functions: dict[str, str], divided: frozenset[str]
 ) -> Iterator[Step]:
     for node in model.nodes:
-        if node.op not in ARRANGING:
+        if not stays(model, node):
             pointers = [_pointer(model, encoded, plan, name) for name in (*node.inputs, *node.outputs)]
             first = ["length"] if takes_length(model, node) else []
             function = functions[node.outputs[0]]

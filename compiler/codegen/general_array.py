@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from compiler.codegen.body import passes, running
-from compiler.codegen.inputs import KINDS, WORDS
-from compiler.codegen.lengths import accepted, copies, extent, shape_text
+from compiler.codegen.inputs import COUNTERS, KINDS
+from compiler.codegen.lengths import accepted, copies, extent, shape_text, step_of
 from compiler.ir import Length
 from compiler.ops.lengths import follows
+
+LARGEST_BYTE = 255
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class GeneralArray:
         """
         The pointer to the values of observation `row`.
         """
-        move, distance = ("skip", 1) if self.dtype == "bool" else ("advance", WORDS[self.dtype])
+        move, distance = step_of(self.dtype)
         count = f"{self.extent} * {distance}" if self.follows else str(self.count * distance)
         return f"{move}({self.name}, row * {count})"
 
@@ -111,6 +113,20 @@ class GeneralArray:
         How the kernels end that bring its values into the workspace, and back.
         """
         return KINDS[self.dtype]
+
+    @property
+    def counter(self) -> str:
+        """
+        The word that counts the values of a caller's array.
+        """
+        return COUNTERS[self.dtype]
+
+    @property
+    def bounded(self) -> bool:
+        """
+        Whether values must be looked at: not those that its dtype bounds already.
+        """
+        return self.dtype == "int64" or (self.dtype == "uint8" and self.most < LARGEST_BYTE)
 
     @property
     def flat(self) -> bool:

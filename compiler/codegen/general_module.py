@@ -13,11 +13,11 @@ from compiler.codegen.javascript import javascript, literal, nested
 from compiler.codegen.module import LEAST_ROWS, MOST_ROWS, ROOM_FOR_ROWS, Stated
 from compiler.ops.lengths import follows
 
-VIEWS = {"float32": "Float32Array", "int64": "BigInt64Array", "bool": "Uint8Array"}
+VIEWS = {"float32": "Float32Array", "int64": "BigInt64Array", "uint8": "Uint8Array", "bool": "Uint8Array"}
 """The typed arrays that lie over the module's memory."""
-GIVEN = {"float32": "Float32Array", "int64": "Float64Array", "bool": "Uint8Array"}
+GIVEN = {"float32": "Float32Array", "int64": "Float64Array", "uint8": "Uint8Array", "bool": "Uint8Array"}
 """Those that outputs are given as: whole numbers as numbers, all of which a float64 holds that a float32 does."""
-WIDTHS = {"float32": 4, "int64": 8, "bool": 1}
+WIDTHS = {"float32": 4, "int64": 8, "uint8": 1, "bool": 1}
 
 
 @dataclass(frozen=True)

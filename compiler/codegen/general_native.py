@@ -333,7 +333,7 @@ class GeneralNativeView(LibraryView):
                 "OUT_OF_RANGE",
                 -4,
                 inexact,
-                where if self.predictor.whole else f"{never}, which takes no whole numbers.",
+                where if self.predictor.whole else f"{never}, whose inputs have no such bounds.",
             ),
             *([self._wrong_length] if self.length else []),
         ]

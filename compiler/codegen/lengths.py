@@ -61,14 +61,21 @@ def lengths_of(name: str, shape: Sequence[int]) -> list[str]:
     return found
 
 
+def step_of(dtype: str) -> tuple[str, int]:
+    """
+    The word that moves a pointer, and how much from one value of this dtype to the next: in float32, or in bytes.
+    """
+    return ("advance", WORDS[dtype]) if dtype in WORDS else ("skip", 1)
+
+
 def moved(name: str, dtype: str, place: str) -> str:
     """
     The pointer to a place of a caller's array.
     """
     if place == "0":
         return name
-    move, words = ("skip", 1) if dtype == "bool" else ("advance", WORDS[dtype])
-    return f"{move}({name}, {sum_of((place, words))})"
+    move, distance = step_of(dtype)
+    return f"{move}({name}, {sum_of((place, distance))})"
 
 
 def copies(kernel: str, name: str, dtype: str, dims: Sequence[int], place: str, *, leaving: bool) -> list[str]:

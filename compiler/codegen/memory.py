@@ -9,7 +9,7 @@ from compiler.errors import UnsupportedError
 from compiler.ir import DType, Model, Node
 from compiler.ops import OPS
 
-WORDS = {DType.BOOL: 1, DType.FLOAT32: 1, DType.FLOAT64: 2, DType.INT64: 1}
+WORDS = {DType.BOOL: 1, DType.FLOAT32: 1, DType.FLOAT64: 2, DType.INT64: 1, DType.UINT8: 1}
 """float32 words that one element takes. Masks are kept as 0 and 1, indices as float32, exact up to 2 ** 24."""
 
 

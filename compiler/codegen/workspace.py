@@ -123,6 +123,18 @@ def plan_blocks(model: Model, stretches: Sequence[Stretch]) -> BlockWorkspace:
     )
 
 
+def stays(model: Model, node: Node) -> bool:
+    """
+    Whether the result of a node stands where its input stands: in the same words, so that it needs no kernel.
+
+    Besides reshapes these are casts, but for those that change values: toward zero for int64, x != 0 for bool.
+    """
+    if node.op != "cast":
+        return node.op in ARRANGING
+    source, result = (model.tensors[name].dtype for name in (node.inputs[0], node.outputs[0]))
+    return source is result or (source is not DType.FLOAT32 and result is not DType.BOOL)
+
+
 def _lifetimes(model: Model) -> tuple[dict[str, _Value], dict[str, str]]:
     """
     The values, and for each tensor that is no constant the value that it is, in whatever shape.
@@ -134,7 +146,7 @@ def _lifetimes(model: Model) -> tuple[dict[str, _Value], dict[str, str]]:
         read = [owners[name] for name in node.inputs if name in owners]
         for owner in read:
             values[owner].last = number
-        if node.op in ARRANGING and read:
+        if read and stays(model, node):
             owners[node.outputs[0]] = read[0]
             continue
         for name in node.outputs:

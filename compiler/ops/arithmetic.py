@@ -11,7 +11,18 @@ import numpy as np
 
 from compiler.errors import quote
 from compiler.ir import DType, Tensor
-from compiler.ops.dims import BOOL, FLOAT, KINDS, broadcast, common_kind, dims_of, need_computed, need_kind, sample
+from compiler.ops.dims import (
+    BOOL,
+    BYTE,
+    FLOAT,
+    KINDS,
+    broadcast,
+    common_kind,
+    dims_of,
+    need_computed,
+    need_kind,
+    sample,
+)
 from compiler.ops.table import Array, Attributes, Op, TensorType, refuse
 
 Reference = Callable[[Array, Array], Array]
@@ -81,7 +92,7 @@ def _where_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorTyp
 def _cast_result(inputs: Sequence[Tensor], attributes: Attributes) -> TensorType:
     (source,) = inputs
     need_computed("cast", source)
-    need_kind("cast", KINDS, source)
+    need_kind("cast", (*KINDS, BYTE), source)
     dtype = attributes["dtype"]
     if dtype not in tuple(map(str, KINDS)):
         refuse("cast", f"attribute dtype must be {' or '.join(KINDS)}, found {quote(dtype)}")

@@ -6,21 +6,28 @@ import numpy as np
 
 from compiler.ir import Attribute, DType, Node, Shape, Tensor
 from compiler.ops import OPS, Array
+from compiler.ops.indices import SAME_VALUES
 
 
 class GraphBuilder:
     """
     Collects tensors and nodes in the order in which they are added; `nodes` and `tensors` go into a Model.
+
+    Attributes:
+        bytes: the tensors that hold the values of inputs of uint8, none of which is below 0.
     """
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.tensors: dict[str, Tensor] = {}
+        self.bytes: set[str] = set()
 
     def input(self, name: str, dtype: DType, shape: Shape) -> str:
         """
         Declares a tensor that the caller gives; returns its name.
         """
+        if dtype is DType.UINT8:
+            self.bytes.add(name)
         return self._declare(Tensor(name, dtype, shape))
 
     def constant(self, name: str, data: Array) -> str:
@@ -54,6 +61,8 @@ class GraphBuilder:
         kinds = row.infer([self.tensors[key] for key in inputs], complete)
         results = tuple(self._declare(Tensor(self._unused(name), kind.dtype, kind.shape)) for kind in kinds)
         self.nodes.append(Node(op, name, tuple(inputs), results, complete))
+        if op in (*SAME_VALUES, "cast") and inputs[0] in self.bytes:
+            self.bytes.update(results)
         return results
 
     def _declare(self, tensor: Tensor) -> str:

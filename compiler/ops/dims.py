@@ -16,6 +16,8 @@ Dims = tuple[int, ...]
 FLOAT, INTEGER, BOOL = DType.FLOAT32, DType.INT64, DType.BOOL
 KINDS = (FLOAT, INTEGER, BOOL)
 """The dtypes of general models."""
+BYTE = DType.UINT8
+"""That of inputs besides: of images, as cameras give them. A `cast` makes it one of the others."""
 
 
 def is_computed(tensor: Tensor) -> bool:

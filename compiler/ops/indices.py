@@ -2,13 +2,15 @@
 Which whole numbers an input may hold: those that kernels can tell apart, and that are rows of the tables it looks up.
 """
 
-from compiler.ir import Model
+from compiler.ir import DType, Model
 from compiler.ops.ranges import LARGEST, exact_inputs
 
 __all__ = ["LARGEST", "whole_numbers"]
 
 SAME_VALUES = ("reshape", "flatten", "permute", "expand")
 """Ops whose results hold the very values of their input."""
+BYTES = 256
+"""The values of uint8."""
 
 
 def whole_numbers(model: Model, name: str) -> tuple[int, int]:
@@ -24,20 +26,23 @@ def whole_numbers(model: Model, name: str) -> tuple[int, int]:
     Raises:
         UnsupportedError: even of the smallest inputs larger numbers are made than float32 can tell apart.
     """
-    tables = {other: rows for other in model.inputs if (rows := _rows(model, other))}
-    most = exact_inputs(model, tables)
-    return (0, tables[name] - 1) if name in tables else (-most, most)
+    counts = {other: count for other in model.inputs if (count := _values(model, other))}
+    most = exact_inputs(model, counts)
+    return (0, counts[name] - 1) if name in counts else (-most, most)
 
 
-def _rows(model: Model, name: str) -> int:
+def _values(model: Model, name: str) -> int:
     """
-    The rows of the smallest table that an input is an index of; 0 if it is none.
+    How many values an input may have, from 0 on: those of a byte; of an index, the rows of the smallest table; else 0.
     """
-    same, rows = {name}, []
+    same, counts = {name}, [BYTES] if model.tensors[name].dtype is DType.UINT8 else []
     for node in model.nodes:
         if node.inputs and node.inputs[0] in same:
-            if node.op in SAME_VALUES:
+            if node.op in SAME_VALUES or (node.op == "cast" and model.tensors[node.inputs[0]].dtype is DType.UINT8):
                 same.update(node.outputs)
             elif node.op == "embedding":
-                rows.append(model.tensors[node.inputs[1]].fixed_shape[0])
-    return min(rows, default=0)
+                counts.append(model.tensors[node.inputs[1]].fixed_shape[0])
+        if node.op == "gather" and node.inputs[1] in same:
+            axis = int(str(node.attributes["axis"]))
+            counts.append(int(model.tensors[node.inputs[0]].fixed_shape[axis]))
+    return min(counts, default=0)

@@ -27,7 +27,7 @@ def exact_inputs(model: Model, rows: Mapping[str, int]) -> int:
 
     Args:
         model: before or after passes.
-        rows: of inputs that are indices of tables, the rows of the smallest.
+        rows: of inputs that are indices of tables or bytes, how many values they may have, from 0 on.
 
     Raises:
         UnsupportedError: even of inputs 0 and 1 larger numbers are made.
@@ -38,7 +38,8 @@ def exact_inputs(model: Model, rows: Mapping[str, int]) -> int:
             return int(2**exponent)
     assert beyond is not None
     text = (
-        "makes whole numbers beyond 16,777,216 of small inputs, which predictors can't keep exactly: make them float32"
+        "makes whole numbers beyond 16,777,216 of small inputs, or of bytes, which predictors can't keep exactly: make "
+        "them float32"
     )
     raise UnsupportedError(model.origin.file, f"{quote(beyond.name)} ({beyond.op}) {text}")
 
@@ -68,7 +69,7 @@ def _beyond(model: Model, rows: Mapping[str, int], most: int) -> Node | None:
 def _given(tensor: Tensor, known: Mapping[str, Range | None]) -> Range | None:
     if tensor.dtype is DType.BOOL:
         return (0, 1)
-    if tensor.dtype is not DType.INT64:
+    if tensor.dtype not in (DType.INT64, DType.UINT8):
         return None
     if tensor.data is None:
         return known.get(tensor.name)

@@ -113,9 +113,10 @@ def _random(model: Model, name: str, size: int, rng: np.random.Generator) -> Arr
     shape = (size, *tensor.fixed_shape)
     if tensor.dtype is DType.BOOL:
         return rng.integers(0, 2, shape).astype(bool)
-    if tensor.dtype is DType.INT64:
+    if tensor.dtype in (DType.INT64, DType.UINT8):
         least, most = whole_numbers(model, name)
-        return rng.integers(least, most + 1, shape) if least == 0 else rng.integers(0, CHOICES, shape)
+        found = rng.integers(least, most + 1, shape) if least == 0 else rng.integers(0, CHOICES, shape)
+        return found.astype(tensor.dtype.numpy)
     return rng.normal(size=shape).astype(np.float32)
 
 
@@ -247,7 +248,8 @@ def _check_refusals(model: Model, predictor: GeneralPredictor, options: BuildOpt
         wrong = _refused(model, model.inputs[number], array, options)
         if wrong is None or not array.size:
             continue
-        broken = np.array(array)  # of a single number NumPy makes no array by itself
+        whole = array.dtype.kind in "iu"  # bytes could not hold the wrong one
+        broken = np.array(array, np.int64 if whole else None)  # of a single number NumPy makes no array by itself
         broken.reshape(-1)[-1] = wrong
         try:
             predictor.predict(*inputs[:number], broken, *inputs[number + 1 :])
@@ -260,7 +262,7 @@ def _refused(model: Model, name: str, array: Array, options: BuildOptions) -> fl
     """
     A value that an input must not have, if there is one.
     """
-    if array.dtype == np.int64:
+    if array.dtype.kind in "iu":
         return whole_numbers(model, name)[1] + 1
     return np.nan if array.dtype == np.float32 and options.nonfinite == "raise" else None
 

@@ -10,6 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compiler.errors import UnsupportedError
 from compiler.frontends.onnx_file import read_onnx
+from compiler.ir import DType
+from compiler.ops.indices import whole_numbers
 from compiler.options import BuildOptions
 from tests.frontends.onnx_files import compare, one_node, with_output_shapes
 
@@ -169,6 +171,26 @@ def test_orders(largest):
     compare(model.SerializeToString(), [weights(2, 5, 4)])
     model = one_node("TopK", {"k": whole(70)}, [None, 80], outputs=2, largest=largest)
     compare(model.SerializeToString(), [weights(2, 80)])
+
+
+@pytest.mark.parametrize("first", ["batch", 1])
+def test_inputs_of_bytes(first):
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["pixels", "filters"], ["seen"]),
+        helper.make_node("Cast", ["letters"], ["indices"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "indices"], ["read"]),
+    ]
+    shapes = {"image": [first, 2, 4, 5], "letters": [first, 3]}
+    given = [helper.make_tensor_value_info(name, TensorProto.UINT8, shape) for name, shape in shapes.items()]
+    made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("seen", "read")]
+    held = [numpy_helper.from_array(weights(3, 2, 2, 2), "filters"), numpy_helper.from_array(weights(200, 2), "table")]
+    graph = helper.make_graph(nodes, "graph", given, made, held)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    examples = [np.full((1, 2, 4, 5), 255, np.uint8), np.full((1, 3), 199, np.uint8)]
+    model = compare(with_output_shapes(proto).SerializeToString(), examples)
+    assert [model.tensors[name].dtype for name in model.inputs] == [DType.UINT8, DType.UINT8]
+    assert whole_numbers(model, "letters") == (0, 199)
 
 
 @pytest.mark.parametrize("op", ["Atan", "Asin", "Acos"])

@@ -13,8 +13,9 @@ from compiler.check import check
 from compiler.frontends.torch_export.modules import exported
 from compiler.frontends.torch_export.program import translate
 from compiler.frontends.torch_export.running import asking
-from compiler.ir import Model, Origin
+from compiler.ir import DType, Model, Origin
 from compiler.ops import Array
+from compiler.ops.indices import whole_numbers
 from compiler.ops.reference import evaluate
 from tests.frontends.torch_modules import ARCHITECTURES
 from tests.frontends.torch_modules_more import MORE
@@ -131,6 +132,31 @@ def test_buffers_that_are_written_are_states():
     results = [model.outputs[0].tensor, *(state.output for state in model.states)]
     for name, wanted in zip(results, expected, strict=True):
         np.testing.assert_allclose(values[name], wanted, RELATIVE, ABSOLUTE)
+
+
+class Seeing(nn.Module):  # type: ignore[misc]
+    """
+    A camera's image and a letter, both bytes, which wrap around where torch lets them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters, self.table = nn.Conv2d(3, 4, 3), nn.Embedding(256, 4)
+
+    def forward(self, image: torch.Tensor, letter: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        seen = self.filters(image.float() / 255).amax((2, 3))
+        row, column = self.table.weight[letter.long()], self.table.weight[:200, 0][letter.long()]
+        return seen * self.table(letter.long()), image + 200, letter > 100, letter, row.sum(-1) + column
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_bytes_are_inputs_of_their_own(dynamic):
+    examples = torch.full((2, 3, 5, 5), 255, dtype=torch.uint8), torch.full((2,), 199, dtype=torch.uint8)
+    model = compare(randomised(Seeing(), 0), examples, dynamic=dynamic)
+    assert [model.tensors[name].dtype for name in model.inputs] == [DType.UINT8, DType.UINT8]
+    read = {name for node in model.nodes if node.op != "cast" for name in node.inputs}
+    assert read.isdisjoint(model.inputs)
+    assert [whole_numbers(model, name) for name in model.inputs] == [(0, 255), (0, 199)]
 
 
 def test_half_precision_is_computed_in_float32():

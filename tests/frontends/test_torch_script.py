@@ -144,6 +144,26 @@ def test_an_archive_without_states(tmp_path):
     assert model.origin.format == "torch-script"
 
 
+class Bright(torch.nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(12, 3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.head(image.flatten(1).float() / 255)
+
+
+def test_an_archive_of_images(tmp_path):
+    path = scripted(tmp_path, Bright())
+    model = compiler.load_model(path, trust=True, example_shapes="1,3,2,2:uint8")
+    assert model.tensors[model.inputs[0]].dtype == "uint8"
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, 3, 2, 2)).astype(np.uint8)
+    found = evaluate(model, {model.inputs[0]: images})[model.outputs[0].tensor]
+    with torch.no_grad():
+        expected = torch.jit.load(str(path))(torch.tensor(images[:, 0]))
+    np.testing.assert_allclose(found[:, 0], expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_reading_leaves_the_file_s_own_state(tmp_path):
     model = compiler.load_model(scripted(tmp_path, Walker()), trust=True, example_shapes="1,7")
     initial = {state.name: model.tensors[state.initial].data for state in model.states}

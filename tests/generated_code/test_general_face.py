@@ -15,7 +15,7 @@ from compiler.errors import UnsupportedError
 from compiler.ir import BATCH, DType, Model, Output
 from compiler.ops.builder import GraphBuilder
 from compiler.ops.reference import evaluate
-from tests.general_models import ORIGIN, counter
+from tests.general_models import ORIGIN, WORDS, assert_alike, camera, counter, expected_of, inputs_of
 from tests.general_models import mixed as mixed_model
 
 RNG = np.random.default_rng(0)
@@ -132,6 +132,76 @@ def test_whole_numbers_that_are_none_or_too_large(mixed):
         mixed.predict(image, words, flags.astype(np.int64))
 
 
+@pytest.fixture(scope="module")
+def bytewise(tmp_path_factory):
+    return loaded(camera(), tmp_path_factory.mktemp("camera"))
+
+
+def test_bytes_alone_and_in_a_batch(bytewise):
+    given = inputs_of(camera(), 9)
+    given[0][0] = np.arange(196, 256).reshape(1, 2, 6, 5)
+    expected = expected_of(camera(), given)
+    assert_alike(bytewise.predict(*given), expected)
+    for row in range(9):
+        assert_alike(bytewise.predict(*(array[row] for array in given)), [np.asarray(array[row]) for array in expected])
+    assert [entry["dtype"] for entry in bytewise.SPEC["inputs"]] == ["uint8", "uint8"]
+
+
+def test_bytes_are_taken_where_they_are(bytewise, monkeypatch):
+    frame, letters = (array[0] for array in inputs_of(camera(), 1))
+    right = bytewise.predict(frame, letters)
+    monkeypatch.setattr(sys.modules[f"{bytewise.__name__}.predictor"], "_converted", None)
+    np.testing.assert_array_equal(bytewise.predict(frame, letters).scores, right.scores)
+    with pytest.raises(TypeError):
+        bytewise.predict(frame.astype(np.int64), letters)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64, np.uint64, None], ids=str)
+def test_other_whole_numbers_are_taken_as_bytes(bytewise, dtype):
+    given = [np.minimum(array, 127) for array in inputs_of(camera(), 3)]
+    others = [array.astype(dtype) if dtype else array.tolist() for array in given]
+    for found, right in zip(bytewise.predict(*others), bytewise.predict(*given), strict=True):
+        np.testing.assert_array_equal(found, right)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (np.int64(256), "frame: expected whole numbers from 0 to 255, found 256"),
+        (np.int8(-1), "frame: expected whole numbers from 0 to 255, found -1"),
+        (np.uint64(2**64 - 1), "frame: expected whole numbers from 0 to 255, found 18446744073709551615"),
+        (np.float32(1), "frame: expected uint8, found float32"),
+    ],
+)
+def test_what_is_no_byte_is_refused(bytewise, wrong, said):
+    frame, letters = inputs_of(camera(), 3)
+    frame = np.minimum(frame, 127).astype(wrong.dtype)
+    frame[2, 0, 1, 5, 4] = wrong
+    for row in (slice(None), 2):
+        with pytest.raises(ValueError, match=said):
+            bytewise.predict(frame[row], letters[row])
+
+
+def test_bytes_that_are_no_row_are_refused(bytewise):
+    frame, letters = inputs_of(camera(), 3)
+    letters[1, 3] = WORDS
+    for row in (slice(None), 1):
+        with pytest.raises(ValueError, match="letters: expected whole numbers from 0 to 8, found 9"):
+            bytewise.predict(frame[row], letters[row])
+
+
+def test_a_cast_that_keeps_the_values_costs_nothing(bytewise):
+    kernels = (Path(bytewise.__file__).parent / "kernels.py").read_text("utf-8")
+    assert kernels.count(": cast, ") == 0
+    assert kernels.count("    stage_bytes(frame, ") == 1
+
+
+def test_only_inputs_are_bytes(tmp_path):
+    model = camera()
+    with pytest.raises(UnsupportedError, match="'scores' is uint8; only inputs can be"):
+        loaded(replace(model, outputs=(Output("scores", "frame"), *model.outputs[1:])), tmp_path)
+
+
 def test_all_inputs_have_as_many_observations(mixed):
     image, words, flags = inputs(3)
     with pytest.raises(ValueError, match="all inputs must have as many observations"):
@@ -200,7 +270,7 @@ def test_one_number_for_each_observation(tmp_path):
         predictor.predict(np.nan)
 
 
-@pytest.mark.parametrize("model", [several, layer, counter], ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", [several, layer, counter, camera], ids=lambda model: model.__name__)
 def test_packages_are_formatted_and_typed(tmp_path, model):
     build = compiler.build(model(), out=tmp_path, name="agent")
     settings = Path(__file__).parents[2] / "pyproject.toml"

@@ -228,6 +228,23 @@ def test_another_shape_is_refused(tmp_path):
     assert "takes the observation in the shape (4, 3); SB3 gives it (12,)" in refused(path, options, UnsupportedError)
 
 
+def test_another_dtype_is_refused(tmp_path):
+    agent = agent_of("dqn_image")
+    path, options = saved(agent, tmp_path)
+
+    class OfBytes(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = extractor_of(agent).layers
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.layers(image.float() / 255)
+
+    with quietly():
+        save(export(OfBytes(), (torch.zeros(1, 2, 16, 16, dtype=torch.uint8),)), tmp_path / "extractor.pt2")
+    assert "takes uint8; SB3 gives it float32, of images too" in refused(path, options, UnsupportedError)
+
+
 def test_other_parts_are_refused(tmp_path):
     agent = agent_of("ppo_dict")
     path, options = saved(agent, tmp_path)

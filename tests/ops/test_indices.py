@@ -37,11 +37,38 @@ def lookups(*rows: int, through: str = "") -> Model:
     return Model("lookups", tuple(graph.nodes), graph.tensors, ("ids",), tuple(outputs), origin)
 
 
+def bytewise(*rows: int) -> Model:
+    """
+    The same of bytes.
+    """
+    graph = GraphBuilder()
+    ids = graph.add("cast", [graph.input("ids", DType.UINT8, (BATCH, 2, 3))], "whole", dtype="int64")
+    outputs = [Output("shifted", graph.add("times", [ids, graph.constant("n", np.array([[65536]]))], "product"))]
+    for count in rows:
+        table = graph.constant(f"table_{count}", np.zeros((count, 2), np.float32))
+        outputs.append(Output(f"found_{count}", graph.add("embedding", [ids, table], f"lookup_{count}")))
+    return Model("bytes", tuple(graph.nodes), graph.tensors, ("ids",), tuple(outputs), Origin("b", "0" * 64, "test"))
+
+
 def test_the_smallest_table_decides():
     assert whole_numbers(lookups(9), "ids") == (0, 8)
     assert whole_numbers(lookups(9, 4, 7), "ids") == (0, 3)
     assert whole_numbers(lookups(9, through="reshape"), "ids") == (0, 8)
     assert whole_numbers(lookups(9, 5, through="permute"), "ids") == (0, 4)
+
+
+def test_what_is_gathered_is_a_table_too():
+    graph = GraphBuilder()
+    x, ids = graph.input("x", DType.FLOAT32, (BATCH, 3, 7)), graph.input("ids", DType.INT64, (BATCH, 3, 2))
+    found = Output("found", graph.add("gather", [x, ids], "gather", axis=1))
+    model = Model("g", tuple(graph.nodes), graph.tensors, ("x", "ids"), (found,), Origin("g", "0" * 64, "test"))
+    assert whole_numbers(model, "ids") == (0, 6)
+
+
+def test_bytes_have_all_their_values_or_the_rows_of_a_table():
+    assert whole_numbers(bytewise(), "ids") == (0, 255)
+    assert whole_numbers(bytewise(9, 4), "ids") == (0, 3)
+    assert whole_numbers(bytewise(1000), "ids") == (0, 255)
 
 
 def test_what_is_no_index_has_the_range_of_float32():

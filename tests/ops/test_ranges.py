@@ -10,7 +10,8 @@ from torch import Tensor, nn
 import compiler
 from compiler.errors import UnsupportedError
 from compiler.frontends.torch_export import from_module
-from compiler.ir import Model
+from compiler.ir import DType, Model
+from compiler.ops.indices import whole_numbers
 from compiler.ops.ranges import LARGEST, exact_inputs
 from tests.frontends.test_torch_export_errors import Applied
 
@@ -60,6 +61,19 @@ def test_rows_of_a_table_bound_what_is_made_of_them():
 def test_what_is_never_exact_is_refused(function):
     with pytest.raises(UnsupportedError, match="beyond 16,777,216"):
         exact_inputs(model(function), {})
+
+
+def test_bytes_are_exact_or_refused_when_they_are_read():
+    image = torch.zeros(1, 65793, dtype=torch.uint8)  # 255 of each is 2 ** 24 - 1
+    for extra, works in ((0, True), (1, False)):
+        module = Applied(lambda n, extra=extra: n.sum(1) + 1 + extra)
+        found = from_module(module, (image,), name="bytes").model
+        assert found.tensors[found.inputs[0]].dtype is DType.UINT8
+        if works:
+            assert whole_numbers(found, found.inputs[0]) == (0, 255)
+            continue
+        with pytest.raises(UnsupportedError, match=r"beyond 16,777,216 of small inputs, or of bytes"):
+            whole_numbers(found, found.inputs[0])
 
 
 @pytest.mark.slow

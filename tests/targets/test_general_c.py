@@ -17,7 +17,18 @@ from compiler.targets import bridge, machines
 from compiler.targets.c import library_of
 from compiler.targets.general_library import Library
 from compiler.verify_package import verify_package
-from tests.general_models import MODELS, assert_alike, built, counter, expected_of, inputs_of, mixed, wide
+from tests.general_models import (
+    MODELS,
+    WORDS,
+    assert_alike,
+    built,
+    camera,
+    counter,
+    expected_of,
+    inputs_of,
+    mixed,
+    wide,
+)
 from tests.targets.test_c_compilers import compiler as compiler_of
 from tests.thorough import chosen
 
@@ -78,6 +89,19 @@ def test_a_refusal_leaves_outputs_as_they_were(libraries):
     found = results(3)
     assert library.predict_batch(3, [image, words, flags], found) == NOT_FINITE
     assert all((array == 7).all() for array in found)
+
+
+def test_bytes_are_bytes(libraries, folders):
+    library, (frame, letters) = libraries["camera"], inputs_of(camera(), 5)
+    found = [np.full((5, 3), 7, np.float32), np.full(5, 7, np.int64)]
+    assert library.predict_batch(5, [frame, letters], found) == OK
+    assert_alike(tuple(found), expected_of(camera(), [frame, letters]))
+    letters[4, 3] = WORDS
+    assert library.predict_batch(5, [frame, letters], found) == OUT_OF_RANGE
+    assert library.predict_batch(4, [frame[:4], letters[:4]], found) == OK
+    header = (folders["camera"] / "camera.h").read_text("utf-8")
+    assert "const uint8_t *frame, const uint8_t *letters," in " ".join(header.split())
+    assert "uint8, 4 dimensions (1, 2, 6, 5) from 0 to 255" in header
 
 
 def test_the_state_is_kept_and_begins_as_the_model_says(libraries):
@@ -168,7 +192,7 @@ def test_the_header_is_read_as_cpp(folders, tmp_path):
     subprocess.run(command, check=True)
 
 
-@pytest.mark.parametrize("name", ["counter", "mixed"])
+@pytest.mark.parametrize("name", ["camera", "counter", "mixed"])
 def test_verify_compares_a_library_with_its_model_file(folders, name):
     assert verify_package(folders[name]).verification.observations == 8
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from compiler.verify_package import verify_package
-from tests.general_models import MODELS, assert_alike, built, expected_of, inputs_of, mixed, wide
+from tests.general_models import MODELS, assert_alike, built, camera, expected_of, inputs_of, mixed, wide
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +98,23 @@ def test_what_is_refused(programs, inputs, status, said):
     assert said in found["error"]
 
 
+def test_bytes_are_bytes(programs):
+    given = inputs_of(camera(), 3)
+    names = ("frame", "letters")
+    found = answers(
+        programs["camera"],
+        *({"inputs": {n: a[row].tolist() for n, a in zip(names, given, strict=True)}} for row in range(3)),
+    )
+    columns = [np.array([one["outputs"][n] for one in found], d) for n, d in (("scores", "f4"), ("light", "i8"))]
+    assert_alike(tuple(columns), expected_of(camera(), given))
+    frame = given[0][0].tolist()
+    for letters, status in (([0, 8, 0, 9], -4), ([0, 8, 0, 256], -4), ([0, 8, 0, -1], -4), ([0, 8, 0, 1.5], -1)):
+        (refused,) = answers(programs["camera"], {"inputs": {"frame": frame, "letters": letters}})
+        assert refused["status"] == status
+        said = 'inputs["letters"][3]: expected an integer from 0 to 255' if letters[3] != 9 else "between its bounds"
+        assert said in refused["error"]
+
+
 def test_requests_that_are_none(programs):
     found = answers(programs["mixed"], "{}", '{"state": null}', "", "[1]", '{"inputs": {}} x')
     assert [one["status"] for one in found] == [-1, -1, -1, -1]
@@ -126,6 +143,6 @@ def test_what_the_program_says_of_itself(programs):
     assert measured["observations_per_second"] > 0
 
 
-@pytest.mark.parametrize("name", ["counter", "mixed"])
+@pytest.mark.parametrize("name", ["camera", "counter", "mixed"])
 def test_verify_compares_a_program_with_its_model_file(programs, name):
     assert verify_package(programs[name].parent).verification.observations == 8

@@ -22,8 +22,10 @@ from compiler.verify_package import verify_package
 from tests.general_models import (
     MODELS,
     ORIGIN,
+    WORDS,
     assert_alike,
     built,
+    camera,
     counter,
     expected_of,
     inputs_of,
@@ -135,6 +137,31 @@ def test_the_extension_takes_exactly_what_it_needs(modules):
         native.use_weights(b"abc")
     with pytest.raises(TypeError):
         native.use_weights(3)
+
+
+def test_bytes_alone_and_in_a_batch(modules):
+    given = inputs_of(camera(), 7)
+    expected = expected_of(camera(), given)
+    assert_alike(modules["camera"].predict(*given), expected)
+    assert_alike(modules["camera"].predict(*(array.astype(np.int64) for array in given)), expected)
+    for row in range(7):
+        one = modules["camera"].predict(*(array[row] for array in given))
+        assert_alike(one, [np.asarray(array[row]) for array in expected])
+    with pytest.raises(ValueError, match="frame: expected whole numbers from 0 to 255, found"):
+        modules["camera"].predict(given[0].astype(np.int64) + 256, given[1])
+
+
+def test_the_extension_takes_bytes_as_they_are(modules):
+    native = native_of(modules["camera"])
+    frame, letters = (array.reshape(-1) for array in inputs_of(camera(), 2))
+    results: list[np.ndarray] = [np.empty(6, np.float32), np.empty(2, np.int64)]
+    assert native.predict_rows(2, frame, letters, *results) == 0
+    assert native.predict_rows(2, bytearray(frame.data), letters.data, *results) == 0
+    for other in (np.int8, np.bool_, np.int64):
+        assert native.predict_rows(2, frame.astype(other), letters, *results) == WRONG_SIZE
+    letters[7] = WORDS
+    assert native.predict_rows(2, frame, letters, *results) == OUT_OF_RANGE
+    assert native.predict_rows(1, frame[:60], letters[:4], *(array[: array.size // 2] for array in results)) == 0
 
 
 def test_threads_have_rooms_of_their_own(modules):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from compiler.verify_package import verify_package
-from tests.general_models import MODELS, assert_alike, built, expected_of, inputs_of, mixed, wide
+from tests.general_models import MODELS, assert_alike, built, camera, expected_of, inputs_of, mixed, wide
 from tests.targets.wasm_files import tool
 
 pytestmark = pytest.mark.slow
@@ -68,6 +68,40 @@ def test_every_dtype_alone_and_in_a_batch(folders, simd):
             for values, right in zip(found.values(), expected, strict=True)
         ]
         assert_alike((arrays[0].astype(np.float32), *arrays[1:]), [right[rows] for right in expected])
+
+
+def test_bytes_in_every_form(folders):
+    frame, letters = inputs_of(camera(), 70)
+    one, four = frame[3].ravel().tolist(), letters[3].tolist()
+    calls = [
+        f"model.predictBatch({{frame: {frame.tolist()}, letters: {letters.tolist()}}}, 70)",
+        f"model.predict({{frame: {frame[3].tolist()}, letters: {four}}})",
+        *(
+            f"model.predict({{frame: new {kind}({one}), letters: new {kind}({four})}})"
+            for kind in ("Uint8Array", "Uint8ClampedArray", "Int16Array", "Float32Array")
+        ),
+    ]
+    many, *alone = asked(folders["camera"], *calls)
+    expected = expected_of(camera(), [frame, letters])
+    for found, rows in ((many, slice(None)), *((each, slice(3, 4)) for each in alone)):
+        arrays = [np.array(found["scores"][1:], np.float32).reshape(-1, 3), np.array(found["light"][1:], np.int64)]
+        assert_alike(tuple(arrays), [right[rows] for right in expected])
+
+
+REFUSED_CAMERA = {
+    "[0, 0, 0, 256]": "RangeError: inputs.letters: expected whole numbers from 0 to 255, found 256",
+    "[0, 0, 0, -1]": "RangeError: inputs.letters: expected whole numbers from 0 to 255, found -1",
+    "new Float32Array([0, 0, 0, 0.5])": "RangeError: inputs.letters: expected whole numbers from 0 to 255, found 0.5",
+    "[0, 0, 0, true]": "RangeError: inputs.letters: expected whole numbers from 0 to 255, found true",
+    "[0, 0, 0, 1n]": "RangeError: inputs.letters: expected whole numbers from 0 to 255, found 1",
+    "new Uint8Array([0, 0, 0, 9])": "RangeError: inputs: a whole number is not between its bounds",
+}
+
+
+def test_what_is_no_byte_is_refused(folders):
+    calls = [f"model.predict({{frame: new Uint8Array(60), letters: {letters}}})" for letters in REFUSED_CAMERA]
+    for found, said in zip(asked(folders["camera"], *calls), REFUSED_CAMERA.values(), strict=True):
+        assert found.startswith(said)
 
 
 def test_exactly_one_observation(folders):
@@ -159,6 +193,6 @@ def assert_typescript(folder: Path, tmp_path: Path) -> None:
     subprocess.run([compiler, "--noEmit", "--strict", "--target", "es2022", "--module", "node16", use], check=True)
 
 
-@pytest.mark.parametrize("name", ["counter", "mixed"])
+@pytest.mark.parametrize("name", ["camera", "counter", "mixed"])
 def test_verify_compares_modules_with_their_model_file(folders, name):
     assert verify_package(folders[name]).verification.observations == 8

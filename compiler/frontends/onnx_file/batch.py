@@ -93,13 +93,14 @@ def read_inputs(graph: GraphProto, where: str, length: int = USUAL) -> Inputs:
         for axis, size in enumerate(sizes):
             if size.HasField("dim_value") and (size.dim_value == 0 or (axis and size.dim_value < 0)):
                 findings.append(f"{what}: dimension {axis} is {size.dim_value}")
-        kind = kind_of_type(value.type.tensor_type.elem_type)
+        number = value.type.tensor_type.elem_type
+        kind = DType.UINT8 if number == TensorProto.UINT8 else kind_of_type(number)
         assert kind is not None
         dims = tuple(
             int(size.dim_value) if fixed else length if axis else 1
             for axis, (size, fixed) in enumerate(zip(sizes, known, strict=True))
         )
-        found.append(Input(value.name, kind, value.type.tensor_type.elem_type, dims))
+        found.append(Input(value.name, kind, number, dims))
         dynamic.append(bool(known) and not known[0])
     if any(dynamic) and not all(dynamic):
         names = ", ".join(quote(each.name) for each, first in zip(found, dynamic, strict=True) if not first)

@@ -157,9 +157,10 @@ class Graph:
 
     def input(self, name: str, dtype: DType, dims: tuple[int, ...]) -> Computed:
         """
-        Declares a tensor that the caller gives.
+        Declares a tensor that the caller gives; bytes are int64 from here on.
         """
-        return self._computed(self.builder.tensors[self.builder.input(name, dtype, (BATCH, *dims))])
+        given = self._computed(self.builder.tensors[self.builder.input(name, dtype, (BATCH, *dims))])
+        return self.cast(given, DType.INT64) if dtype is DType.UINT8 else given
 
     def placed(self, value: Array) -> str:
         """

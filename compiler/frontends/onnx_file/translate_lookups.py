@@ -21,6 +21,8 @@ def _counted(g: Graph, indices: Value, size: int) -> Value:
         if indices.size and not (-size <= indices.min() and indices.max() < size):
             g.refuse(f"looks up an index beyond the {size} elements there are")
         return np.where(indices < 0, indices + size, indices)
+    if indices.name in g.builder.bytes:
+        return indices
     behind = g.broadcast("plus", indices, size)
     return g.broadcast("where", g.broadcast("less", indices, 0), behind, indices)
 

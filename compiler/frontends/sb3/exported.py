@@ -95,6 +95,11 @@ def _wanted(read: Extractor, parts: list[Part], path: Path, network: Network) ->
         part, taken = named[key], model.tensors[name].fixed_shape
         given = _shape(network, part)
         taken = taken if model.batched else taken[1:]
+        dtype = model.tensors[name].dtype
+        if not findings and dtype is not DType.FLOAT32:
+            findings.unsupported(
+                f"{path}: takes {dtype}; SB3 gives it float32, of images too: export it with an example of that"
+            )
         if not findings and taken != given:
             what = f"the part {quote(key)} of the observation" if key else "the observation"
             findings.unsupported(f"{path}: takes {what} in the shape {taken}; SB3 gives it {given}")

@@ -142,9 +142,10 @@ class Graph:
 
     def input(self, name: str, dtype: DType, shape: tuple[int, ...]) -> Computed:
         """
-        Declares a tensor that the caller gives.
+        Declares a tensor that the caller gives; bytes are int64 from here on.
         """
-        self.given.append(self._computed(self.builder.tensors[self.builder.input(name, dtype, (BATCH, *shape))]))
+        given = self._computed(self.builder.tensors[self.builder.input(name, dtype, (BATCH, *shape))])
+        self.given.append(self.cast(given, DType.INT64) if dtype is DType.UINT8 else given)
         return self.given[-1]
 
     def place(self, value: torch.Tensor) -> str:

@@ -251,8 +251,9 @@ class _Translation:
         if 0 in dims:
             raise UnsupportedError(self.origin.file, f"input {quote(node.name)} is empty: {dims}")
         self.graph.node = None
-        given = self.graph.input(node.name, kind_of(value), dims[1:] if self.batch else dims)
-        self.inputs.append(given.name)
+        kind = DType.UINT8 if value.dtype == torch.uint8 else kind_of(value)
+        given = self.graph.input(node.name, kind, dims[1:] if self.batch else dims)
+        self.inputs.append(node.name)
         self.graph.node = node
         self.places.follow(node)
         return self.graph.reshape(given, dims)

@@ -80,7 +80,7 @@ def place_in(g: Graph, indices: Sequence[Value], sizes: Sequence[int]) -> Value:
     for index, size in zip(indices, sizes, strict=True):
         if isinstance(index, torch.Tensor):
             index = torch.where(index < 0, index + size, index)
-        else:
+        elif index.name not in g.builder.bytes:
             index = g.broadcast("modulo", g.cast(index, DType.INT64), size)
         found = index if found is None else _sum(g, _scaled(g, found, size), index)
     return found

@@ -29,7 +29,7 @@ from compiler.ops import Array
 from compiler.options import BuildOptions
 
 FORMAT = "torch-script"
-DTYPES = {"float32": torch.float32, "int64": torch.int64, "bool": torch.bool}
+DTYPES = {"float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8, "bool": torch.bool}
 Step = Callable[..., tuple[torch.Tensor, ...]]
 
 
