@@ -24,6 +24,7 @@ from compiler.pipeline import load_model, run_passes
 from compiler.products import Product
 from compiler.targets import Sources, exe
 from tests import policies
+from tests.general_models import sentences
 
 NAME = "agent"
 CARTPOLE = Path(__file__).parents[2] / "model" / "cartpole.zip"
@@ -44,6 +45,9 @@ KINDS: dict[str, Callable[[], Model | Path]] = {
     "normalised": policies.normalised,
 }
 """Of each kind of observation and action one."""
+
+GENERAL: dict[str, Callable[[], Model | Path]] = {"sentences": sentences}
+"""Models that are no policies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +126,7 @@ def built(kind: str, **choices: Any) -> Made:
     """
     folder = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=_root()))
     own = {} if kind == "cartpole" or "triple" in choices else {"cpu": "native"}
-    return make(folder, KINDS[kind](), **own, **choices)
+    return make(folder, (KINDS | GENERAL)[kind](), **own, **choices)
 
 
 @cache

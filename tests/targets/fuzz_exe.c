@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char good[] = GOOD;
+static const char good[] = GOOD; /* whose answer begins with BEGINNING */
 
 static void fail(const char *why) {
     fprintf(stderr, "%s\n", why);
@@ -36,14 +36,14 @@ static void check(const char *answer, size_t count) {
     for (size_t i = 0; i + 1 < count; i++)
         if (answer[i] < ' ' || answer[i] > '~')
             fail("an answer has something besides printable ASCII");
-    if (strncmp(answer, "{\"action\": ", 11) && strncmp(answer, "{\"error\": \"", 11))
-        fail("an answer is neither an action nor an error");
+    if (strncmp(answer, BEGINNING, sizeof BEGINNING - 1) && strncmp(answer, "{\"error\": \"", 11))
+        fail("an answer is neither what was asked for nor an error");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static char answer[ANSWER_MOST + 1], first[ANSWER_MOST + 1];
     size_t expected = answered(good, sizeof good - 1, first);
-    if (strncmp(first, "{\"action\": ", 11))
+    if (strncmp(first, BEGINNING, sizeof BEGINNING - 1))
         fail("the good request was refused");
     const char *line = (const char *)data;
     while (size) {

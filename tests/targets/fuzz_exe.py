@@ -14,11 +14,12 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from compiler.codegen.naming import c_literal
 from tests.targets.executables import HOSTILE, Made, built, parts_in_c, sanitized
 
-KINDS = ("dict", "recurrent", "masked", "normalised")
+KINDS = ("dict", "recurrent", "masked", "normalised", "sentences")
 """Which together have every kind of array."""
 SECONDS = 5
 
@@ -31,18 +32,20 @@ PARTS = {
     HOSTILE: [0, 1, 0, 1, 0, 1],
 }
 STATE = {"hidden": [[0.5] * 6, [0.25] * 6], "cell": [1.5] * 12}
-REQUESTS = {
+REQUESTS: dict[str, dict[str, Any]] = {
     "dict": {"observation": PARTS, "scores": True},
     "recurrent": {"observation": [1.5, -2e-3, 0.25, 1e30], "state": STATE, "scores": True},
     "masked": {"observation": [1, 2, 3, 4], "action_masks": [1, 0, True, True, False, 1, 1, 1, 0], "scores": True},
     "normalised": {"observation": [1, 2.25, -3e300, 4], "scores": True},
+    "sentences": {"inputs": {"length": [[0.5, 1, 2], [3, 1e30, 5]], "words": [1, 2], "flags": [True, 0, 1]}},
 }
 """Of each kind a good request."""
 WORDS = (
     "{", "}", "[", "]", ",", ":", '"', "null", "true", "false", "NaN", "Infinity", "-Infinity", "1e38", "1e39", "1e-46",
     "1e309", "9223372036854775807", "9223372036854775808", "-0", "0.5", "\\u00e9", "\\ud83d", "\\ude00", "\\u0000",
     '"observation"', '"scores"', '"action_masks"', '"episode_start"', '"state"', '"hidden"', '"cell"', '"camera"',
-    '"gear"', '"switches"', '"dials"', '"speed"', "0x10", "1.", ".5", "1e", "--1", "+1",
+    '"gear"', '"switches"', '"dials"', '"speed"', '"inputs"', '"length"', '"words"',
+    '"flags"', "0x10", "1.", ".5", "1e", "--1", "+1",
 )  # fmt: skip
 
 
@@ -65,7 +68,8 @@ def fuzzer(made: Made, kind: str) -> Path:
     The program that fuzzes the executable of a kind.
     """
     target, source = made.work / "fuzz", made.work / "fuzz.c"
-    good = f"#define GOOD {c_literal(json.dumps(REQUESTS[kind]))}\n"
+    beginning = '{"outputs": {' if "inputs" in REQUESTS[kind] else '{"action": '
+    good = f"#define GOOD {c_literal(json.dumps(REQUESTS[kind]))}\n#define BEGINNING {c_literal(beginning)}\n"
     source.write_text(good + Path(__file__).with_suffix(".c").read_text("utf-8"), "utf-8")
     sources: list[str | Path] = [source, *parts_in_c("main", "bench")]
     sanitized(made, target, sources, "fuzzer", "address", "undefined", "float-cast-overflow")
