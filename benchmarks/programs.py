@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import compiler
-from benchmarks.contest import QUICK, Contestant, Effort
+from benchmarks.contest import QUICK, WALL, Contestant, Effort
 from benchmarks.kernel import CHAINS, STEPS, multiply_adds
 from benchmarks.peers import checked, entered, session
 from benchmarks.report import Table, measured
-from benchmarks.subjects import Bench, threads
+from benchmarks.subjects import Bench, cores, threads
 from compiler.ir import Model
 from compiler.ops import OPS
 
@@ -26,20 +26,29 @@ OBSERVATIONS = 4
 
 def programs(bench: Bench, effort: Effort) -> list[Table]:
     """
-    A table for each model; a quick run leaves the large ones out.
+    A table for each model, and one for two threads where these have enough to do; a quick run leaves the large ones out.
     """
     from benchmarks.modules import PROGRAMS
 
     chosen = {key: program for key, program in PROGRAMS.items() if not (program.large and effort == QUICK)}
-    return [_table(bench, effort, key, program) for key, program in chosen.items()]
+    several = (1, 2) if cores() > 1 else (1,)
+    return [
+        _table(bench, effort, key, program, count)
+        for key, program in chosen.items()
+        for count in (several if program.two_threads else (1,))
+    ]
 
 
-def _table(bench: Bench, effort: Effort, key: str, program: Any) -> Table:
+def _table(bench: Bench, effort: Effort, key: str, program: Any, count: int) -> Table:
+    """
+    A model's table, everybody having so many threads.
+    """
     import torch
 
     from benchmarks.modules import made, observations
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
+    torch.compiler.reset()  # which would keep the number of threads
     module, tensors = made(program), observations(program, OBSERVATIONS)
     batches = [tensor if program.together else tensor[None] for tensor in tensors]
     with torch.inference_mode():
@@ -48,23 +57,26 @@ def _table(bench: Bench, effort: Effort, key: str, program: Any) -> Table:
         module,
         example_inputs=(batches[0],),
         dynamic=not program.fixed,
-        out=bench.folder / "programs",
+        out=bench.folder / f"programs-{count}",
         name=key,
-        threads=1,
+        threads=count,
     )
     package = build.load()
     peers: dict[str, Callable[[], Contestant]] = {
         "torch eager": lambda: _torch("torch eager", module, batches),
         "TorchScript frozen": lambda: _torch("TorchScript frozen", _scripted(module, batches[0]), batches),
         "torch.compile, freezing": lambda: _torch("torch.compile, freezing", _compiled(module), batches),
-        "ONNX Runtime": lambda: _onnxruntime(_onnx(module, batches[0]), batches),
-        "OpenVINO": lambda: _openvino(_onnx(module, batches[0]), batches),
+        "ONNX Runtime": lambda: _onnxruntime(_onnx(module, batches[0]), batches, count),
+        "OpenVINO": lambda: _openvino(_onnx(module, batches[0]), batches, count),
     }
     ours = checked(Contestant("policyc predict", package.predict, [tensor.numpy() for tensor in tensors]), expected)
     entrants = [ours, *(entered(name, prepare, expected) for name, prepare in peers.items())]
     what = f"{program.together} observations" if program.together else "one observation"
-    with threads(1):
-        table = measured(f"program-{key}", f"{program.title}, {what}, one thread", entrants, effort, program.reach)
+    title = f"{program.title}, {what}, {'one thread' if count == 1 else f'{count} threads'}"
+    with threads(count):
+        if count > 1:
+            return measured(f"program-{key}-{count}", title, entrants, effort, program.two_threads, WALL)
+        table = measured(f"program-{key}", title, entrants, effort, program.reach)
         # Multiply-adds without a pause make a processor slow down, and with it whoever has the next turn.
         limit = measured(
             table.name,
@@ -132,16 +144,16 @@ def _onnx(module: Any, example: Any) -> bytes:
     return file.getvalue()
 
 
-def _onnxruntime(file: bytes, batches: list[Any]) -> Contestant:
-    run, name = session(file, 1), _input(file)
+def _onnxruntime(file: bytes, batches: list[Any], count: int) -> Contestant:
+    run, name = session(file, count), _input(file)
     return Contestant("ONNX Runtime", lambda feed: run(None, feed)[0], [{name: batch.numpy()} for batch in batches])
 
 
-def _openvino(file: bytes, batches: list[Any]) -> Contestant:
+def _openvino(file: bytes, batches: list[Any], count: int) -> Contestant:
     import openvino
 
     core = openvino.Core()
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": count, "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(core.read_model(file), "CPU", settings).create_infer_request()
     return Contestant(
         "OpenVINO",
