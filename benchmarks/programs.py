@@ -26,7 +26,7 @@ OBSERVATIONS = 4
 
 def programs(bench: Bench, effort: Effort) -> list[Table]:
     """
-    A table for each model, and one for two threads where these have enough to do; a quick run leaves the large ones out.
+    A table for each model, and one with two threads where these have enough to do; a quick run leaves out large ones.
     """
     from benchmarks.modules import PROGRAMS
 

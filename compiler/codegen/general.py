@@ -26,7 +26,7 @@ from compiler.options import BuildOptions
 VARIABLES = ("inputs", "weights", "work", "rows", "row", "results", "room", "blob", "first", "last", "arrays", "length")
 BLOCKS = ("block", "blocks", SLOT)
 CALLED = ("address", "advance", "align", "floats", "octets", "pointer", "skip", "workspace")
-SHARED = ("gate", "part", "parts")
+SHARED = ("following", "gate", "part", "parts")
 """What means something where one observation is divided."""
 TAKEN = (*VARIABLES, *BLOCKS, *SHARED, *CALLED, *(f"{PART}{axis}" for axis in range(8)))
 """What has a meaning where inputs and outputs are variables."""
@@ -181,7 +181,7 @@ class GeneralView:
         """
         arrays = ["BUFFER"] * len(self.taken)
         numbers = ["NUMBER"] * (2 if self.length else 1)
-        parts = ["BUFFER", "NUMBER", "NUMBER"] if self.divided else []
+        parts = ["BUFFER", "BUFFER", "NUMBER", "NUMBER"] if self.divided else []
         return call("@entry", [*numbers, *arrays, "NUMBER", *["BUFFER"] * (len(self.left) + 1), *parts], 0)
 
     @property

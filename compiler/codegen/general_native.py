@@ -289,7 +289,7 @@ class GeneralNativeView(LibraryView):
         given = [f"const {array.type} *{array.name}" for array in self.taken]
         results = [f"{array.type} *{array.name}" for array in self.left]
         length = ["int64_t length"] if self.length else []
-        shared = ["int64_t *gate", "int64_t part", "int64_t parts"] if self.divided else []
+        shared = ["int64_t *gate", "int64_t *following", "int64_t part", "int64_t parts"] if self.divided else []
         parameters = ["int64_t rows", *length, *given, "const void *weights", *results, "float *room", *shared]
         return [KernelView("run", parameters)]
 
@@ -474,5 +474,5 @@ class GeneralNativeView(LibraryView):
         given = [f"given[{place}].data" for place in range(len(self.taken))]
         results = [f"given[{len(given) + place}].data" for place in range(len(self.left))]
         length = ["length"] if self.length else []
-        shared = ["together[1].data", "part", "parts"] if self.divided else []
+        shared = ["together[1].data", "together[2].data", "part", "parts"] if self.divided else []
         return [*length, *given, "known->weights", *results, "work", *shared]
