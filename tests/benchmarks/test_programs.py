@@ -15,7 +15,7 @@ from tests.thorough import chosen
 @pytest.mark.parametrize("key", chosen(("logistic", "sentiment"), "logistic"))
 def test_everybody_agrees(key, tmp_path, monkeypatch):
     monkeypatch.setattr(programs, "_compiled", lambda module: module)  # compiling takes a minute, and g++
-    table = programs._table(Bench(tmp_path), QUICK, key, PROGRAMS[key])
+    table = programs._table(Bench(tmp_path), QUICK, key, PROGRAMS[key], 1)
     rows = table.rows
     assert [row.who for row in rows][:2] == ["policyc predict", "torch eager"]
     assert rows[-1].who.startswith("its ")
