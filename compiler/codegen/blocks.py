@@ -13,7 +13,7 @@ from compiler.codegen.calls import place
 from compiler.codegen.general_array import GeneralArray
 from compiler.codegen.general_kernels import takes_length
 from compiler.codegen.source import call
-from compiler.codegen.workspace import BlockWorkspace, Stretch, plan_blocks, stays
+from compiler.codegen.workspace import BlockWorkspace, Stretch, arguments_of, plan_blocks, stays
 from compiler.ir import Model, Node
 from compiler.modelfile import EncodedModel
 from compiler.ops.blocks import BLOCK, LEAST, MOST_WORDS, together
@@ -110,13 +110,13 @@ def block_view(
     """
 
     def pointer(name: str, slot: str) -> str:
-        if model.tensors[name].data is not None:
+        if name in encoded.offsets:
             return place("weights", encoded.offsets[name] // 4)
         begin, apart = plan.workspace.slots[name].offset, plan.workspace.apart[name]
         return f"advance(work, {sum_of((slot, apart), ('1', begin))})" if apart and slot else place("work", begin)
 
     def computed(node: Node, kernel: str, slot: str, indent: int) -> str:
-        pointers = [pointer(name, slot) for name in (*node.inputs, *node.outputs)]
+        pointers = [pointer(name, slot) for name in arguments_of(model, node)]
         numbers = [*(["0", "1"] if kernel in divided else []), *(["length"] if takes_length(model, node) else [])]
         return call(kernel, [*numbers, *pointers], indent)
 

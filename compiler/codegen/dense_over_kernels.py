@@ -175,6 +175,19 @@ def _write_tile(body: Body, layer: Layer, panel: Panel, row: str, height: int) -
     for v, (at, _) in enumerate(registers):
         body.add(f"s0_{v} = load(bias, {sum_of(*panel.column(layer.width), ('1', at))})")
     body.add(*(f"{name} = {first}" for names in sums[1:] for name, first in zip(names, sums[0], strict=True)))
+    write_products(body, layer, sums)
+    _write_results(body, layer, sums, registers, sum_of((row, layer.step), *panel.column(layer.width)))
+
+
+def write_products(body: Body, layer: Layer, sums: list[list[str]]) -> None:
+    """
+    Writes the loop that adds the products of rows, which begin at `near`, and the weights at `panel` to sums.
+
+    Args:
+        body: where to.
+        layer: the sizes.
+        sums: the variables, for each row those of its registers.
+    """
     whole = layer.inputs - layer.inputs % UNROLLED
     if whole:
         with body.span("i", 0, whole, UNROLLED) as i:
@@ -184,7 +197,6 @@ def _write_tile(body: Body, layer: Layer, panel: Panel, row: str, height: int) -
                 body.add(*asking(layer.ahead))
     for step in range(whole, layer.inputs):
         _write_step(body, layer, sums, str(step))
-    _write_results(body, layer, sums, registers, sum_of((row, layer.step), *panel.column(layer.width)))
 
 
 def _write_step(body: Body, layer: Layer, sums: list[list[str]], i: str) -> None:

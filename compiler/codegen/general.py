@@ -15,7 +15,7 @@ from compiler.codegen.general_kernels import takes_length
 from compiler.codegen.lengths import PART, lengths_of, shape_text
 from compiler.codegen.naming import comment, kernel_names, literal
 from compiler.codegen.source import call, import_order, python, tuple_source
-from compiler.codegen.workspace import Workspace, plan_workspace, stays
+from compiler.codegen.workspace import Workspace, arguments_of, plan_workspace, stays
 from compiler.errors import UnsupportedError, quote
 from compiler.ir import BATCH, DType, Length, Model, Tensor
 from compiler.modelfile import EncodedModel
@@ -459,7 +459,7 @@ def _memory(model: Model, plan: Workspace, encoded: EncodedModel, names: list[st
 
 
 def _pointer(model: Model, encoded: EncodedModel, plan: Workspace, name: str) -> str:
-    if model.tensors[name].data is not None:
+    if name in encoded.offsets:
         return place("weights", encoded.offsets[name] // 4)
     return place("work", plan.slots[name].offset)
 
@@ -469,7 +469,7 @@ def _calls(
 ) -> Iterator[Step]:
     for node in model.nodes:
         if not stays(model, node):
-            pointers = [_pointer(model, encoded, plan, name) for name in (*node.inputs, *node.outputs)]
+            pointers = [_pointer(model, encoded, plan, name) for name in arguments_of(model, node)]
             first = ["length"] if takes_length(model, node) else []
             function = functions[node.outputs[0]]
             yield Step(function, [*first, *pointers], function in divided)

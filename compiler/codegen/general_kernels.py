@@ -21,6 +21,8 @@ from compiler.codegen.product_kernels import write_matmul
 from compiler.codegen.reduction_kernels import FOLDS, write_place_of_extreme, write_reduction, write_running_sum
 from compiler.codegen.sequence_kernels import write_sequence
 from compiler.codegen.sorting_kernels import write_top
+from compiler.codegen.winograd_kernels import plan_of, rooms_in, write_winograd
+from compiler.codegen.workspace import rooms_of
 from compiler.errors import BuildError, quote
 from compiler.ir import Model, Node
 from compiler.ops.blocks import BLOCK
@@ -59,7 +61,7 @@ def general_kernel(
         return general_kernel(model, node, function, lanes, activation)
     shapes = " to ".join("x".join(map(passes, operand.dims)) or "1" for operand in (inputs[0], results[0]))
     title = f"`{comment(node.name)}`: {node.op}, {shapes}"
-    parameters = tuple(operand.name for operand in (*inputs, *results))
+    parameters = (*(operand.name for operand in (*inputs, *results)), *(["room"] * len(rooms_of(model, node))))
     return KernelView(function, title, parameters, body.text, takes_length(model, node), divided)
 
 
@@ -106,6 +108,9 @@ def _write(model: Model, node: Node, activation: str) -> Writer:
     op = node.op
     if op == "dense_over":
         return lambda body, node, inputs, results: write_dense_over(body, inputs, results[0], activation)
+    if op == "winograd":
+        plan, rooms = plan_of(model, node), rooms_in(model, node)
+        return lambda body, node, inputs, results: write_winograd(body, plan, rooms, len(inputs) > 3, activation)
     if activation or op in UNARY:
         return lambda body, node, inputs, results: write_elements(body, [*inputs], results[0], activation or UNARY[op])
     if op in BINARY:
@@ -134,6 +139,7 @@ INPUTS = {
     "embedding": ("indices", "table"),
     "dense": ("source", "weight", "bias"),
     "dense_over": ("source", "weight", "bias", "added"),
+    "winograd": ("source", "weight", "bias", "added"),
     "layer_norm": ("source", "weight", "bias"),
     "group_norm": ("source", "weight", "bias"),
     "rms_norm": ("source", "weight"),

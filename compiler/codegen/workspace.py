@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from compiler.codegen.memory import ARRANGING, MOST_WORDS, Slot, plan_memory, written
+from compiler.codegen.winograd_kernels import room_words
 from compiler.errors import UnsupportedError
 from compiler.ir import DType, Model, Node
 from compiler.ops.blocks import BLOCK
@@ -152,10 +153,30 @@ def _lifetimes(model: Model) -> tuple[dict[str, _Value], dict[str, str]]:
         for name in node.outputs:
             values[name] = _Value(_padded(written(model, node, name)), number, number)
             owners[name] = name
+        for name in rooms_of(model, node):
+            values[name] = _Value(_padded(room_words(model, node)), number, number)
+            owners[name] = name
     for name in (*(output.tensor for output in model.outputs), *(state.output for state in model.states)):
         if name in owners:
             values[owners[name]].last = len(model.nodes)
     return values, owners
+
+
+def rooms_of(model: Model, node: Node) -> list[str]:
+    """
+    What the place is called that a kernel needs while it computes, if it needs one: as no tensor is.
+    """
+    name = f"{node.outputs[0]}:room"
+    while name in model.tensors:
+        name = f"{name}:"
+    return [name] if node.op == "winograd" else []
+
+
+def arguments_of(model: Model, node: Node) -> list[str]:
+    """
+    What a kernel takes pointers to: inputs, results, and the place that it needs besides.
+    """
+    return [*node.inputs, *node.outputs, *rooms_of(model, node)]
 
 
 def _padded(words: int) -> int:

@@ -22,6 +22,7 @@ from compiler.ops import (
     shapes,
     unary,
     upsampling,
+    winograd,
 )
 from compiler.ops.table import Array, Attributes, Op, TensorType
 
@@ -37,6 +38,7 @@ FAMILIES = (
         image,
         upsampling,
         sequence,
+        winograd,
     ),  # of the rest
 )
 

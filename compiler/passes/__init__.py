@@ -10,6 +10,7 @@ from typing import TypeAlias
 from compiler.errors import BuildError, quote
 from compiler.ir import Model
 from compiler.options import BuildOptions
+from compiler.passes.apply_winograd import apply_winograd
 from compiler.passes.average_quantiles import average_quantiles
 from compiler.passes.bypass_softmax import bypass_softmax
 from compiler.passes.convert_bounds import convert_bounds
@@ -50,6 +51,7 @@ PIPELINE: tuple[Pass, ...] = (
     convert_bounds,
     fold_divisor,
     pack_convolutions,
+    apply_winograd,
     pack_dense,
     pack_dense_over,
     fuse_sums,

@@ -8,7 +8,7 @@ from compiler.ir import Model, Node
 from compiler.ops import OPS
 from compiler.options import BuildOptions
 
-LAYERS = ("dense", "dense_over", "lookup", "convolution")
+LAYERS = ("dense", "dense_over", "lookup", "convolution", "winograd")
 """The ops that take an activation."""
 SHORT = ("relu", "leaky_relu", "hardtanh", "threshold", "divide")
 """What a convolution, whose kernel holds a copy for each of its many sums, takes: the rest costs more to compile than a
@@ -41,7 +41,7 @@ def _fits(layer: Node, node: Node, model: Model) -> bool:
         layer.op in LAYERS
         and not layer.attributes["activation"]
         and OPS[node.op].elementwise
-        and (layer.op != "convolution" or node.op in SHORT)
+        and (layer.op not in ("convolution", "winograd") or node.op in SHORT)
         and node.inputs == (between,)
         and len(model.consumers(between)) == 1
         and not model.is_result(between)

@@ -35,7 +35,7 @@ def _takes(model: Model, node: Node, layer: Node | None, between: str) -> bool:
     """
     if node.op != "plus" or layer is None or len(set(node.inputs)) != 2 or len(layer.inputs) != 3:
         return False
-    if layer.op not in ("dense_over", "convolution") or layer.attributes["activation"]:
+    if layer.op not in ("dense_over", "convolution", "winograd") or layer.attributes["activation"]:
         return False
     (other,) = (name for name in node.inputs if name != between)
     alike = model.tensors[other].data is None and model.tensors[other].shape == model.tensors[between].shape

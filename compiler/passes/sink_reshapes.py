@@ -10,7 +10,7 @@ from compiler.options import BuildOptions
 from compiler.passes.constants import Constants
 from compiler.passes.lower_layers import reshape
 
-LAYERS = ("conv", "conv2d", "convolution", "pool2d", "linear", "linear_over", "dense", "dense_over")
+LAYERS = ("conv", "conv2d", "convolution", "winograd", "pool2d", "linear", "linear_over", "dense", "dense_over")
 """Layers whose results are best combined in the shape that they have: what follows may become part of them."""
 TOGETHER = ("plus", "minus", "times", "over", "largest_of", "least_of")
 """Ops of two tensors that compute each element from the elements at its place."""

@@ -11,7 +11,9 @@ import numpy as np
 
 from compiler import codegen
 from compiler.codegen.kernels import layer_view
-from compiler.ir import DType, Model, Node
+from compiler.codegen.winograd_kernels import room_words
+from compiler.codegen.workspace import arguments_of, rooms_of
+from compiler.ir import DType, Model
 from compiler.options import BuildOptions
 from tests.generated_code.cases import Array, Case, blob_of, harness_in, kernel_texts, model_of
 from tests.models import PLAIN, policy, sources
@@ -43,9 +45,18 @@ class Nests:
     The kernels of some cases, one module for all of them.
     """
 
-    def __init__(self, cases: Sequence[Case], model: Model, places: Mapping[str, int], blob: Array, module: ModuleType):
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        model: Model,
+        places: Mapping[str, int],
+        rooms: Mapping[str, int],
+        blob: Array,
+        module: ModuleType,
+    ):
         self.cases, self.model, self.places, self.blob, self.module = cases, model, places, blob, module
-        self.words = max(places.values()) + max(tensor.elements for tensor in model.tensors.values()) + 4 * LINE
+        sizes = [*(tensor.elements for tensor in model.tensors.values()), *rooms.values()]
+        self.rooms, self.words = rooms, max(places.values()) + max(sizes) + 4 * LINE
 
     def run(self, inputs: Sequence[Sequence[Array]], *part: int) -> list[list[Array]]:
         """
@@ -62,6 +73,8 @@ class Nests:
         for node in self.model.nodes:
             for name in node.outputs:
                 mine[self.places[name] :][: self.model.tensors[name].elements] = True
+        for name, count in self.rooms.items():
+            mine[self.places[name] :][:count] = True
         before = memory.copy()
         assert self.module.run(memory, self.blob, *part) == 0
         assert np.array_equal(memory.view(np.int32)[~mine], before.view(np.int32)[~mine])
@@ -106,11 +119,15 @@ def nests(
         if tensor.data is None:
             places[tensor.name] = top
             top += -(-tensor.elements // LINE) * LINE + LINE  # a line of NaN lies behind each
+    rooms = {room: room_words(model, node) for node in model.nodes for room in rooms_of(model, node)}
+    for room, count in rooms.items():
+        places[room] = top
+        top += -(-count // LINE) * LINE + LINE
     offsets, blob = blob_of(model, LINE)
     functions = {node.name: f"case_{number}" for number, node in enumerate(model.nodes)}
     calls = []
     for node in model.nodes:
-        function, arguments = functions[node.name], _arguments(node, places, offsets)
+        function, arguments = functions[node.name], _arguments(arguments_of(model, node), places, offsets)
         if layer_view(model, node, function, lanes, divided).divided:
             calls.append(f"    {function}(part, parts, {arguments})")
         else:
@@ -123,13 +140,12 @@ def nests(
         parameters="memory, constants, part, parts" if divided else "memory, constants",
     )
     with harness_in(folder, name, files) as module:
-        yield Nests(cases, model, places, blob, module)
+        yield Nests(cases, model, places, rooms, blob, module)
 
 
-def _arguments(node: Node, places: Mapping[str, int], offsets: Mapping[str, int]) -> str:
+def _arguments(names: Sequence[str], places: Mapping[str, int], offsets: Mapping[str, int]) -> str:
     pointers = [
-        f"advance(weights, {offsets[name]})" if name in offsets else f"advance(work, {places[name]})"
-        for name in (*node.inputs, *node.outputs)
+        f"advance(weights, {offsets[name]})" if name in offsets else f"advance(work, {places[name]})" for name in names
     ]
     return ", ".join(pointers)
 

@@ -23,14 +23,12 @@ from compiler.ops import (
     sequence,
     unary,
     upsampling,
+    winograd,
 )
 from compiler.ops.dims import KINDS, broadcast, spread
 
-GENERAL = [
-    row
-    for family in (rearranging, arithmetic, unary, reduction, general_norms, contraction, image, upsampling, sequence)
-    for row in family.ROWS
-]
+FAMILIES = rearranging, arithmetic, unary, reduction, general_norms, contraction, image, upsampling, sequence, winograd
+GENERAL = [row for family in FAMILIES for row in family.ROWS]
 NUMBERS = st.one_of(st.integers(-1, 4), st.sampled_from([2**31, 2**63, -(2**63)]))
 FLOATS = st.sampled_from([0.0, -0.0, 1.0, 0.5, -1.0, np.inf, -np.inf, np.nan, 1e-320, 1e308])
 PARTS = st.one_of(NUMBERS, FLOATS, st.booleans(), st.text(max_size=2), st.none())
