@@ -263,7 +263,8 @@ class GeneralView:
         rows = [array.name if array.flat else f"{array.name}_row" for array in self.taken]
         left = [array.name for array in self.left]
         if native:
-            return f"predict_rows({', '.join(['1', *rows, *left])})"
+            numbers = ["1", "length"] if self.length else ["1"]
+            return f"predict_rows({', '.join([*numbers, *rows, *left])})"
         room = [] if self.on_stack else ["np.empty(WORKSPACE + 16, np.float32)"]
         return f"predict_one({', '.join([*rows, '_address', *left, *room])})"
 
@@ -296,6 +297,13 @@ class GeneralView:
         several, stateful = len(self.outputs) > 1, bool(self.memory)
         names = [*(["Outputs"] if several else []), *(["Episode", "State"] if stateful else []), "SPEC", "predict"]
         return sorted(names, key=import_order)
+
+    @property
+    def length_alone(self) -> str:
+        """
+        The expression of what an input says the length is, if it is an array of one observation.
+        """
+        return next(text for one in self.inputs for text in lengths_of(one.name, one.sizes, 0))
 
     @property
     def lengths(self) -> str:

@@ -49,12 +49,17 @@ def accepted(shape: Sequence[int]) -> str:
     return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
 
 
-def lengths_of(name: str, shape: Sequence[int]) -> list[str]:
+def lengths_of(name: str, shape: Sequence[int], first: int = 1) -> list[str]:
     """
-    The expressions of the length, one for each dimension of a batch that follows it.
+    The expressions of the length, one for each dimension that follows it.
+
+    Args:
+        name: an array.
+        shape: of one observation.
+        first: the axis of its first dimension: 1 in a batch.
     """
     found = []
-    for axis, size in enumerate(shape, 1):
+    for axis, size in enumerate(shape, first):
         if isinstance(size, Length):
             shift = f" {'-' if size.shift > 0 else '+'} {abs(size.shift)}" if size.shift else ""
             found.append(f"{name}.shape[{axis}]{shift}")
