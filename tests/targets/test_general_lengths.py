@@ -2,6 +2,7 @@
 Models whose sequences have a length that is known at run time, on the targets that are compiled ahead of time.
 """
 
+import importlib
 import json
 import subprocess
 import sys
@@ -142,6 +143,27 @@ def test_threads_of_python_ask_for_other_lengths_at_once(module):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_large_batch_is_divided_among_threads_with_the_same_bits(module, monkeypatch):
+    face = sys.modules[f"{module.__name__}.predictor"]
+    divided = importlib.import_module(f"{module.__name__}.threads")
+    called: list[tuple[int, int]] = []
+
+    def predict_part(rows: int, length: int, *arrays: Array) -> int:
+        called.append((rows, length))
+        status: int = face.predict_rows(rows, length, *arrays)
+        return status
+
+    monkeypatch.setattr(divided, "THREADS", 2)
+    monkeypatch.setattr(divided, "predict_part", predict_part)
+    rows = face.THREADS_FROM // 5 + 3
+    inputs, _ = asked(5, rows)
+    found = module.predict(*inputs)
+    assert sorted(called) == [(rows // 2, 5), (rows - rows // 2, 5)]
+    for first in range(0, rows, rows // 4):
+        some = module.predict(*(array[first : first + 9] for array in inputs))
+        assert all(np.array_equal(one[first : first + 9], other) for one, other in zip(found, some, strict=True))
 
 
 def test_packages_of_sequences_are_formatted_and_typed(package, tmp_path):
