@@ -2,13 +2,14 @@
 Places in the workspace of a general model: none is used by two values that are needed at the same time.
 """
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.codegen import workspace
 from compiler.codegen.blocks import stretches_of
-from compiler.codegen.workspace import LINE, plan_blocks, plan_workspace, workspace_bytes
+from compiler.codegen.workspace import LINE, plan_blocks, plan_workspace, stays, workspace_bytes
 from compiler.errors import UnsupportedError
 from compiler.ir import BATCH, DType, Model, Node, Origin, Output
 from compiler.ops.blocks import BLOCK
@@ -139,6 +140,22 @@ def chain(length: int) -> Model:
 
 def test_a_chain_needs_two_places():
     assert plan_workspace(chain(10)).words == 2 * 112
+
+
+SAMPLES = {DType.FLOAT32: [-1.5, 0, 2], DType.INT64: [-3, 0, 2], DType.UINT8: [0, 2, 255], DType.BOOL: [0, 1]}
+
+
+@pytest.mark.parametrize("source", SAMPLES)
+@pytest.mark.parametrize("result", [DType.FLOAT32, DType.INT64, DType.BOOL])
+def test_a_cast_stays_where_its_input_stands_if_it_keeps_all_values(source, result):
+    graph = GraphBuilder()
+    found = graph.add("cast", [graph.input("x", source, (BATCH, 100))], "cast", dtype=str(result))
+    model = Model("cast", tuple(graph.nodes), graph.tensors, ("x",), (Output("y", found),), ORIGIN)
+    values = np.array(SAMPLES[source], source.numpy)
+    kept = np.array_equal(values.astype(np.float32), values.astype(result.numpy).astype(np.float32))
+    assert stays(model, model.nodes[0]) == kept
+    slots = plan_workspace(model).slots
+    assert (slots["x"] == slots["cast"]) == kept
 
 
 def test_too_much_is_refused(monkeypatch):
