@@ -12,7 +12,7 @@ from compiler.frontends.source import Ask
 from compiler.ir import DType, Model
 from compiler.ops import OPS, Array
 from compiler.ops.blocks import BLOCK, LEAST, together
-from compiler.ops.indices import whole_numbers
+from compiler.ops.indices import is_in_an_index, whole_numbers
 from compiler.ops.lengths import at_length, length_of, samples
 from compiler.ops.reference import evaluate
 from compiler.options import BuildOptions
@@ -115,8 +115,8 @@ def _random(model: Model, name: str, size: int, rng: np.random.Generator) -> Arr
         return rng.integers(0, 2, shape).astype(bool)
     if tensor.dtype in (DType.INT64, DType.UINT8):
         least, most = whole_numbers(model, name)
-        found = rng.integers(least, most + 1, shape) if least == 0 else rng.integers(0, CHOICES, shape)
-        return found.astype(tensor.dtype.numpy)
+        unknown = least < 0 or (tensor.dtype is DType.UINT8 and is_in_an_index(model, name))
+        return rng.integers(0, CHOICES if unknown else most + 1, shape).astype(tensor.dtype.numpy)
     return rng.normal(size=shape).astype(np.float32)
 
 

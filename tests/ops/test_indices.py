@@ -10,7 +10,7 @@ from torch import nn
 import compiler
 from compiler.ir import BATCH, DType, Model, Origin, Output
 from compiler.ops.builder import GraphBuilder
-from compiler.ops.indices import LARGEST, whole_numbers
+from compiler.ops.indices import LARGEST, is_in_an_index, whole_numbers
 from compiler.options import BuildOptions
 from tests.models import predictor
 
@@ -69,6 +69,24 @@ def test_bytes_have_all_their_values_or_the_rows_of_a_table():
     assert whole_numbers(bytewise(), "ids") == (0, 255)
     assert whole_numbers(bytewise(9, 4), "ids") == (0, 3)
     assert whole_numbers(bytewise(1000), "ids") == (0, 255)
+
+
+def test_what_indices_are_computed_of():
+    """
+    Two bytes that name a place together; a letter that is an index, and is counted.
+    """
+    graph = GraphBuilder()
+    names = ("row", "column", "letter")
+    given = [graph.add("cast", [graph.input(n, DType.UINT8, (BATCH, 3))], f"{n}:int64", dtype="int64") for n in names]
+    table = graph.constant("table", np.zeros((20, 2), np.float32))
+    places = graph.add(
+        "plus", [graph.add("times", [given[0], graph.constant("ten", np.array([10]))], "t"), given[1]], "p"
+    )
+    results = [graph.add("embedding", [index, table], "look") for index in (places, given[2])]
+    results.append(graph.add("reduce_sum", [given[2]], "count", axes=(0,), keep=False))
+    outputs = tuple(Output(f"found_{place}", result) for place, result in enumerate(results))
+    model = Model("places", tuple(graph.nodes), graph.tensors, names, outputs, Origin("p", "0" * 64, "test"))
+    assert [is_in_an_index(model, name) for name in names] == [True, True, False]
 
 
 def test_what_is_no_index_has_the_range_of_float32():
