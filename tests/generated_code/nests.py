@@ -56,6 +56,8 @@ class Nests:
     ):
         self.cases, self.model, self.places, self.blob, self.module = cases, model, places, blob, module
         sizes = [*(tensor.elements for tensor in model.tensors.values()), *rooms.values()]
+        self.in_rooms: dict[str, Array] = {}
+        """What the last run left in the rooms of kernels; NaN where it wrote nothing."""
         self.rooms, self.words = rooms, max(places.values()) + max(sizes) + 4 * LINE
 
     def run(self, inputs: Sequence[Sequence[Array]], *part: int) -> list[list[Array]]:
@@ -78,6 +80,7 @@ class Nests:
         before = memory.copy()
         assert self.module.run(memory, self.blob, *part) == 0
         assert np.array_equal(memory.view(np.int32)[~mine], before.view(np.int32)[~mine])
+        self.in_rooms = {name: memory[self.places[name] :][:count] for name, count in self.rooms.items()}
         return [
             [memory[self.places[name] :][: self.model.tensors[name].elements] for name in node.outputs]
             for node in self.model.nodes

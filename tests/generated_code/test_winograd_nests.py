@@ -83,7 +83,14 @@ def test_parts_together_give_the_same_bits(tmp_path, monkeypatch):
         nests(made_of, 16, tmp_path, "winograd_parts", plain=True, divided=True) as divided,
     ):
         expected = [results[0] for results in whole.run(given)]
-        found = [divided.run(given, part, 3) for part in range(3)]
+        found, used = [], []
+        for part in range(3):
+            found.append(divided.run(given, part, 3))
+            used.append({name: np.isfinite(room) for name, room in divided.in_rooms.items()})
+        for room in used[0]:
+            assert used[0][room].any()
+            assert used[1][room].any()
+            assert not (used[0][room] & used[1][room]).any()
         for number, right in enumerate(expected):
             parts = [results[number][0] for results in found]
             assert np.isnan(parts[2]).all()  # there is no room for it
