@@ -5,7 +5,7 @@ The views of the kernels that work on images.
 from dataclasses import astuple, dataclass, replace
 
 from compiler.codegen.convolution import convolution_view, pair_of, sum_of
-from compiler.codegen.expressions import plus
+from compiler.codegen.expressions import plus, share, signature
 from compiler.codegen.layer import Common, LayerView
 from compiler.codegen.naming import comment
 from compiler.ir import Model, Node
@@ -31,6 +31,34 @@ class PadView(LayerView):
     beside: int = 0
     """Zeros to the left and to the right."""
     outputs: int = 0
+
+    @property
+    def divided(self) -> bool:
+        """
+        Whether threads have rows of the result of their own.
+        """
+        return self.dividing
+
+    @property
+    def signature(self) -> str:
+        """
+        The first line of the kernel.
+        """
+        return signature(self.function, ["source", "target"], divided=self.divided)
+
+    @property
+    def row_range(self) -> str:
+        """
+        The rows of the result that a part computes.
+        """
+        return f"range({share(str(self.rows + 2 * self.above))})"
+
+    @property
+    def width(self) -> int:
+        """
+        Values of a row of the result.
+        """
+        return self.length + 2 * self.beside
 
     @property
     def room(self) -> int:

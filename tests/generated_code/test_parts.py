@@ -5,12 +5,19 @@ Kernels whose results several threads compute: each part alone, and all of them 
 import numpy as np
 import pytest
 
+from compiler.ir import DType
+from compiler.ops.convolution import CHANNELS_FIRST, CHANNELS_LAST
 from tests.generated_code import test_folding_nests, test_image_nests, test_nests, test_sequence_nests
+from tests.generated_code.cases import Case
 from tests.generated_code.nests import POISON, compiled_of, nests, random_inputs
 from tests.thorough import THOROUGH, chosen
 
-ALL = (*test_nests.CASES, *test_folding_nests.CASES, *test_image_nests.CASES, *test_sequence_nests.CASES)
-CASES = ALL if THOROUGH else ALL[::3]
+PADS = (
+    Case("pad", [(DType.FLOAT32, (6, 5, 3))], {"padding": (1, 1), "layout": CHANNELS_LAST}),
+    Case("pad", [(DType.FLOAT32, (4, 4, 9))], {"padding": (1, 1), "layout": CHANNELS_FIRST}),
+)
+ALL = (*PADS, *test_nests.CASES, *test_folding_nests.CASES, *test_image_nests.CASES, *test_sequence_nests.CASES)
+CASES = ALL if THOROUGH else (*PADS, *ALL[2::3])
 WHOLE = {"channels_first", "gelu", "gru", "lstm", "rnn", "surround", "top"}
 """Ops whose kernels one thread computes."""
 USUAL = {
