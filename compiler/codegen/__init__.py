@@ -17,7 +17,8 @@ from compiler.codegen.body import KernelView
 from compiler.codegen.c_source import wrapped
 from compiler.codegen.division import most_parts, worth_dividing
 from compiler.codegen.expressions import activated, plus, steps, times
-from compiler.codegen.general import TAKEN, GeneralView, general_view, names_of
+from compiler.codegen.general import GeneralView
+from compiler.codegen.general_building import TAKEN, general_view, names_of
 from compiler.codegen.general_native import GeneralNativeView
 from compiler.codegen.inputs import KINDS, input_names
 from compiler.codegen.interface import interface_of
