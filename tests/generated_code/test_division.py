@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +39,7 @@ def made(folder: Path, model: Model, *, work: int = 60_000, plain: bool = False)
         patch.setattr(division, "LAYER_VALUES", 500)
         write(folder, model, BuildOptions(threads=5), plain=plain)
     if not plain:
-        command = ["ruff", "format", "--check", "--isolated", "--line-length", "120"]
+        command = [sys.executable, "-m", "ruff", "format", "--check", "--isolated", "--line-length", "120"]
         assert subprocess.run([*command, folder], check=False).returncode == 0
     with imported(folder) as module:
         yield module

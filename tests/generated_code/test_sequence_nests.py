@@ -11,7 +11,7 @@ import pytest
 from compiler.ir import DType
 from compiler.ops import OPS
 from compiler.ops.sequence import pack_recurrence
-from tests.generated_code import test_folding_nests, test_image_nests, test_nests
+from tests.generated_code import test_folding_nests, test_image_nests, test_nests, test_winograd_nests
 from tests.generated_code.cases import Case
 from tests.generated_code.nests import Nests, compiled_of, nests, random_inputs
 from tests.generated_code.test_nests import WAYS, check_all, normal
@@ -100,6 +100,6 @@ def test_nan_goes_through_attention(found):
 
 
 def test_every_general_op_has_a_kernel_that_is_tested():
-    cases = (*CASES, *test_nests.CASES, *test_folding_nests.CASES, *test_image_nests.CASES)
+    cases = (*CASES, *test_nests.CASES, *test_folding_nests.CASES, *test_image_nests.CASES, *test_winograd_nests.FEW)
     tested = {case.op for case in cases}
     assert {row.name for row in OPS.values() if row.template == "nest"} <= tested
