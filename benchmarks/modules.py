@@ -139,7 +139,14 @@ PROGRAMS = {
         together=32,
     ),
     "sentences_fixed": Program(
-        "LSTM sentiment V21 E50 H128 C3, T=20, batch fixed", Sentiment, (20,), 21, together=32, fixed=True
+        "LSTM sentiment V21 E50 H128 C3, T=20, batch fixed",
+        Sentiment,
+        (20,),
+        21,
+        "all others 1.3 x",
+        "all others 1.3 x",
+        together=32,
+        fixed=True,
     ),
     "nature": Program(
         "NatureCNN, 4 x 84 x 84", nature, (4, 84, 84), reach="all others 1.15 x", two_threads="all others 1.15 x"

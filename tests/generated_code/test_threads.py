@@ -111,6 +111,23 @@ def test_nan_in_any_part_is_refused(threaded):
             threaded.predict(x)
 
 
+def test_an_error_in_another_thread_is_the_callers(threaded, monkeypatch):
+    threads = importlib.import_module(f"{threaded.__name__}.threads")
+    caller, original = threading.get_ident(), threads.predict_part
+
+    def failing(*arguments):
+        if threading.get_ident() != caller:
+            raise MemoryError("no room")
+        return original(*arguments)
+
+    expected = threaded.predict(given()).hidden
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "predict_part", failing)
+        with pytest.raises(MemoryError, match="no room"):
+            threaded.predict(given())
+    assert np.array_equal(threaded.predict(given()).hidden, expected)
+
+
 def test_callers_on_several_threads(threaded):
     expected = threaded.predict(given())
     with ThreadPoolExecutor(4) as pool:
