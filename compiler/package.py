@@ -180,8 +180,9 @@ def place(folder: Path, target: Path) -> None:
 
     Either the new package is in place afterwards, or everything is as it was. Code that Numba compiled goes with it.
     """
-    _remove_bytecode(folder / LEFT_BY_IMPORTS)
-    folder.chmod(_usual_mode(folder.parent))
+    mode = _usual_mode(folder.parent)
+    _keep_compiled_code(folder / LEFT_BY_IMPORTS, mode)
+    folder.chmod(mode)
     check_target(target)
     if not target.exists():
         folder.rename(target)
@@ -196,13 +197,16 @@ def place(folder: Path, target: Path) -> None:
         raise
 
 
-def _remove_bytecode(folder: Path) -> None:
+def _keep_compiled_code(folder: Path, mode: int) -> None:
     """
-    Removes what Python keeps of an import, which it makes anew in no time, and all where nothing else is left.
+    Leaves what Numba compiled to whoever may read the package; only we may write to it, or predictors would not use it.
+
+    Bytecode goes, which Python makes anew in no time, and the folder where nothing else is in it.
     """
     for file in folder.glob("*.pyc"):
         file.unlink()
     with suppress(OSError):
+        folder.chmod(mode & 0o755)
         folder.rmdir()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import compiler
-from compiler import BuildError
+from compiler import BuildError, package
 from compiler.loading import imported
 from tests.models import observations, policy, write
 
@@ -284,6 +284,22 @@ def test_the_first_import_after_a_build_compiles_nothing(tmp_path, rows):
     built = compiler.build(MODEL, out=tmp_path, name=NAME, verify_observations=20)
     assert {path.suffix for path in (built.path / "__pycache__").iterdir()} == {".nbi", ".nbc"}
     assert run(tmp_path, rows)["compiled"] == []
+
+
+@pytest.mark.skipif(not hasattr(os, "umask"), reason="needs the modes of POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o755), (0o077, 0o700), (0o002, 0o755)])
+def test_who_may_read_a_package_may_read_its_compiled_code(umask, mode, tmp_path):
+    """
+    In a container the build is often run by root, and the predictor by somebody else.
+    """
+    before = os.umask(umask)
+    try:
+        (tmp_path / ".work" / NAME / "__pycache__").mkdir(parents=True, mode=0o700)
+        (tmp_path / ".work" / NAME / "__pycache__" / "act_one.nbi").touch()
+        package.place(tmp_path / ".work" / NAME, tmp_path / NAME)
+    finally:
+        os.umask(before)
+    assert (tmp_path / NAME / "__pycache__").stat().st_mode & 0o777 == mode
 
 
 def test_another_name_uses_what_is_compiled(folder, primed, rows):
