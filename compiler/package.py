@@ -5,22 +5,26 @@ A generated package as a folder: its name, its files, its manifest, and how it t
 import hashlib
 import json
 import keyword
+import math
 import os
 import re
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from compiler import __version__
 from compiler.errors import BuildError, VerificationError, quote
-from compiler.ir import Model
+from compiler.ir import Box, Dict, Model, Space
 from compiler.options import BuildOptions
-from compiler.report import Dropped, source_of
+from compiler.report import Dropped, layers_of, source_of
 from compiler.verify import Verification
 
 MANIFEST = "manifest.json"
@@ -28,7 +32,9 @@ MODEL_FILE = "model.bin"
 TOOLS = ("numpy", "numba", "llvmlite", "jinja2", "pycapnp")
 LEFT_BY_IMPORTS = "__pycache__"
 LONGEST_NAME = 100
-LARGEST_MANIFEST = 1 << 20
+LARGEST_MANIFEST = 1 << 24
+LISTED = 1000
+"""Values of an observation whose bounds a manifest gives one by one."""
 
 
 def package_name(file: str, name: str | None) -> str:
@@ -61,6 +67,7 @@ def sha256(data: bytes) -> str:
 
 
 def manifest_for(
+    source: Model,
     model: Model,
     options: BuildOptions,
     made: Mapping[str, Any],
@@ -70,19 +77,53 @@ def manifest_for(
 ) -> bytes:
     """
     What a package says about itself, as JSON: the same bytes on every machine, on every day.
+
+    Args:
+        source: the model as it was read.
+        model: the same after the passes.
+        options: how it was built.
+        made: what `made_for` says.
+        dropped: the constants that no action depends on.
+        verification: what the comparison found.
+        files: all other files of the package, by their names.
     """
     tools = [*TOOLS, *(["ziglang"] if made else [])]
     content = {
-        "source": source_of(model.origin),
+        "source": source_of(source.origin),
         "options": options.given(),
         **({"made": dict(made)} if made else {}),
         "versions": {"policyc": __version__, **{tool: version(tool) for tool in tools}},
-        "assumptions": list(model.origin.assumptions),
+        "assumptions": list(source.origin.assumptions),
         "dropped_tensors": sum(group.tensors for group in dropped),
         "verification": verification.to_manifest(),
+        **({"bounds": bounds_of(source.policy.observation_space)} if source.policy else {}),
         "files": {name: sha256(data) for name, data in sorted(files.items())},
     }
-    return (json.dumps(content, indent=2) + "\n").encode()
+    layers = [json.dumps(layer.to_manifest()) for layer in layers_of(model, source)]
+    text = json.dumps(content, indent=2).removesuffix("\n}")
+    return (text + ',\n  "layers": [\n    ' + ",\n    ".join(layers) + "\n  ]\n}\n").encode()
+
+
+def bounds_of(space: Space) -> dict[str, Any] | None:
+    """
+    The bounds of a Box, of a Dict those of its parts by their keys; None for choices, which have none.
+
+    A bound is one number where all values have the same, else a list of them, and None where it is infinite; of more
+    than LISTED values it is the widest.
+    """
+    match space:
+        case Dict(spaces=spaces):
+            return {key: bounds_of(part) for key, part in spaces}
+        case Box(low=low, high=high):
+            return {"low": _bound(low, np.min), "high": _bound(high, np.max)}
+    return None
+
+
+def _bound(values: NDArray[np.generic], widest: Callable[[NDArray[np.generic]], Any]) -> Any:
+    flat = [value if math.isfinite(value) else None for value in values.ravel().tolist()]
+    if flat and len(set(flat)) > 1 and len(flat) <= LISTED:
+        return flat
+    return None if not flat or None in flat else widest(values).item()
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

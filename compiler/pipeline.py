@@ -154,7 +154,8 @@ def build(
         verification = worst(found)
         progress(Step.PLACE)
         made = made_for(product, triple)
-        write_files(folder, {MANIFEST: manifest_for(source_model, options, made, dropped, verification, files)})
+        manifest = manifest_for(source_model, model, options, made, dropped, verification, files)
+        write_files(folder, {MANIFEST: manifest})
         place(folder, target)
 
     seconds = time.perf_counter() - started

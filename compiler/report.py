@@ -33,6 +33,14 @@ class Layer:
     """What its constants take in the model file, padding of the layout included."""
     multiply_adds: int
     """For one observation."""
+    reads: tuple[int, ...]
+    """The layers whose results it takes, by their numbers; an input of the model is no layer."""
+
+    def to_manifest(self) -> dict[str, Any]:
+        """
+        What a picture of the model needs: the same for every target that has the same layers.
+        """
+        return {name: getattr(self, name) for name in ("name", "op", "reads", "inputs", "outputs", "parameters")}
 
 
 @dataclass(frozen=True)
@@ -83,10 +91,11 @@ def layers_of(model: Model, source: Model | None = None) -> tuple[Layer, ...]:
         source: what it was made from: nodes of the same name tell the parameters before packing.
     """
     unpacked = {node.name: (source, node) for node in source.nodes if _constants(source, node)} if source else {}
-    return tuple(_layer(model, node, *unpacked.get(node.name, (model, node))) for node in model.nodes)
+    made_by = {output: number for number, node in enumerate(model.nodes) for output in node.outputs}
+    return tuple(_layer(model, node, made_by, *unpacked.get(node.name, (model, node))) for node in model.nodes)
 
 
-def _layer(model: Model, node: Node, origin: Model, original: Node) -> Layer:
+def _layer(model: Model, node: Node, made_by: dict[str, int], origin: Model, original: Node) -> Layer:
     tensors = [model.tensors[name] for name in node.inputs]
     activation = node.attributes.get("activation")
     constants = _constants(model, node)
@@ -98,6 +107,7 @@ def _layer(model: Model, node: Node, origin: Model, original: Node) -> Layer:
         parameters=sum(tensor.elements for tensor in (_constants(origin, original) if constants else ())),
         bytes=sum(tensor.elements * tensor.dtype.numpy.itemsize for tensor in constants),
         multiply_adds=OPS[node.op].multiply_adds(tensors, node.attributes),
+        reads=tuple(sorted({made_by[name] for name in node.inputs if name in made_by})),
     )
 
 

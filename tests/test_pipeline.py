@@ -5,6 +5,7 @@ A build is the list of its steps: what goes in, what comes out, what is refused.
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import compiler
@@ -20,6 +21,7 @@ from compiler import (
     passes,
     pipeline,
 )
+from compiler.ir import Box, Dict, Discrete, DType
 from compiler.pipeline import Step, options_from, stage_names, stages
 from compiler.report import dropped_between, layers_of
 from tests import stand_in
@@ -54,6 +56,50 @@ def test_a_build_is_a_package_with_a_manifest(tmp_path):
     assert set(manifest["files"]) == {"__init__.py", "model.bin"}
     package.check_files(found.path, manifest)
     assert str(tmp_path) not in (found.path / "manifest.json").read_text()
+
+
+def test_the_manifest_has_the_layers_for_a_picture(tmp_path):
+    found = build(tmp_path / "out")
+    text = (found.path / "manifest.json").read_text()
+    layers = json.loads(text)["layers"]
+    assert [(layer["op"], layer["reads"]) for layer in layers] == [
+        ("dense + tanh", []),
+        ("dense + tanh", [0]),
+        ("dense", [1]),
+        ("argmax", [2]),
+    ]
+    assert layers[0] == {
+        "name": "pi.0",
+        "op": "dense + tanh",
+        "reads": [],
+        "inputs": [4],
+        "outputs": [8],
+        "parameters": 40,
+    }
+    assert sum('"name": "pi.' in line for line in text.splitlines()) == 2  # one line each
+
+
+def box(*bounds: float) -> Box:
+    high = np.array(bounds, np.float32)
+    return Box(DType.FLOAT32, -high, high)
+
+
+@pytest.mark.parametrize(
+    ("space", "bounds"),
+    [
+        (box(2, 2, 2), {"low": -2.0, "high": 2.0}),
+        (box(1, np.inf), {"low": [-1.0, None], "high": [1.0, None]}),
+        (box(np.inf, np.inf), {"low": None, "high": None}),
+        (box(*range(1, 1002)), {"low": -1001.0, "high": 1001.0}),
+        (box(*range(1, 1002), np.inf), {"low": None, "high": None}),
+        (Box(DType.UINT8, np.zeros((9, 8, 1), np.uint8), np.full((9, 8, 1), 255, np.uint8)), {"low": 0, "high": 255}),
+        (Discrete(3), None),
+        (Dict((("speed", box(3)), ("gear", Discrete(5)))), {"speed": {"low": -3.0, "high": 3.0}, "gear": None}),
+    ],
+)
+def test_the_manifest_has_the_bounds_of_observations(space, bounds):
+    found = package.bounds_of(space)
+    assert json.loads(json.dumps(found)) == bounds
 
 
 def test_builds_are_the_same_bytes(tmp_path):
