@@ -1,0 +1,195 @@
+"""
+What workers count is what `/metrics` says, whoever is asked, and whether the workers are still alive.
+"""
+
+import subprocess
+import sys
+from time import perf_counter_ns
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
+
+from compiler.serve.exposition import Identity, exposition
+from compiler.serve.metrics import BATCHES, DURATIONS, STATUSES, Table
+
+ROUTES = (("cartpole", "predict"), ("arm", "predict"), ("", "models"))
+MODELS = [Identity("cartpole", "ab" * 32, "0.1.0", "cd" * 32), Identity('a"r\\m', "0" * 64, "0.1.0", "")]
+
+
+def table(workers: int = 2) -> Table:
+    return Table(("cartpole", "arm"), ROUTES, workers)
+
+
+def read(of: Table) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    text = exposition(of, MODELS, "")[0].decode()
+    samples = [sample for family in prometheus(text) for sample in family.samples]
+    return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in samples}
+
+
+def sample(of: Table, name: str, **labels: str) -> float:
+    return read(of)[f"policyc_{name}", tuple(sorted(labels.items()))]
+
+
+def test_rows_are_added_up() -> None:
+    counted = table()
+    predict = counted.route_at["cartpole", "predict"]
+    for worker, statuses in enumerate(((200, 200, 422), (200, 503)), 1):
+        row = counted.row(worker)
+        for status in statuses:
+            row.answer(predict, status, row.begin())
+    labels = {"model": "cartpole", "endpoint": "predict"}
+    assert sample(counted, "requests_total", **labels, code="200") == 3
+    assert sample(counted, "requests_total", **labels, code="422") == 1
+    assert sample(counted, "request_failures_total", **labels) == 2
+    assert sample(counted, "request_duration_seconds_count", **labels) == 5
+    assert sample(counted, "request_duration_seconds_count", model="", endpoint="models") == 0
+
+
+@pytest.mark.parametrize("route", range(len(ROUTES)))
+@pytest.mark.parametrize("status", [100, 200, STATUSES - 1])
+def test_a_cell_is_of_one_route_and_status(route: int, status: int) -> None:
+    counted = table(1)
+    row = counted.row(1)
+    row.answer(counted.route_at[ROUTES[route]], status, row.begin())
+    row.predict(counted.model_at["arm"], 5000)
+    requests = {key: value for key, value in read(counted).items() if key[0] == "policyc_requests_total"}
+    model, endpoint = ROUTES[route]
+    assert requests == {
+        ("policyc_requests_total", (("code", str(status)), ("endpoint", endpoint), ("model", model))): 1
+    }
+    assert sample(counted, "batch_size_bucket", model="arm", le="4096.0") == 0
+    assert sample(counted, "batch_size_count", model="arm") == 1
+    assert sample(counted, "batch_size_sum", model="arm") == 5000
+    assert sample(counted, "observations_total", model="cartpole") == 0
+
+
+def test_durations_are_seconds_in_cumulative_buckets() -> None:
+    counted = table()
+    row, labels = counted.row(2), {"model": "arm", "endpoint": "predict"}
+    for seconds in (0, 0.003, 7):
+        row.answer(counted.route_at["arm", "predict"], 200, perf_counter_ns() - int(seconds * 1e9))
+    buckets = {
+        dict(key)["le"]: value
+        for (name, key), value in read(counted).items()
+        if name == "policyc_request_duration_seconds_bucket" and set(labels.items()) <= set(key)
+    }
+    assert list(map(float, buckets)) == [*(bound / 1e9 for bound in DURATIONS), float("inf")]
+    assert float(next(iter(buckets))) == 50e-6
+    assert buckets["0.002"] == 1
+    assert buckets["0.005"] == 2
+    assert buckets["5.0"] == 2
+    assert buckets["+Inf"] == 3
+    assert sample(counted, "request_duration_seconds_sum", **labels) == pytest.approx(7.003, abs=0.5)
+
+
+def test_a_batch_as_large_as_a_bound_is_in_its_bucket() -> None:
+    counted = table()
+    row, arm = counted.row(1), counted.model_at["arm"]
+    for observations in (1, 8, 9):
+        row.predict(arm, observations)
+    assert sample(counted, "batch_size_bucket", model="arm", le="8.0") == 2
+    assert sample(counted, "batch_size_bucket", model="arm", le="16.0") == 3
+    assert sample(counted, "observations_total", model="arm") == 18
+    assert BATCHES[-1] == 4096
+
+
+def test_requests_in_flight_and_waiting() -> None:
+    counted = table()
+    row, predict = counted.row(1), counted.route_at["arm", "predict"]
+    first, _ = row.begin(), row.begin()
+    row.wait(2)
+    row.wait(-1)
+    row.answer(predict, 200, first)
+    assert sample(counted, "requests_in_flight") == 1
+    assert sample(counted, "requests_waiting") == 1
+    counted.row(1).attach()  # the worker died, and its successor has nothing in flight
+    assert sample(counted, "requests_in_flight") == 0
+    assert sample(counted, "requests_waiting") == 0
+    assert sample(counted, "requests_total", model="arm", endpoint="predict", code="200") == 1
+
+
+def test_reloads_and_replaced_workers() -> None:
+    counted = table()
+    counted.row(1).reload(counted.model_at["arm"], True)
+    counted.row(2).reload(counted.model_at["arm"], False)
+    counted.row(0).replace()
+    assert sample(counted, "model_reloads_total", model="arm", result="ok") == 1
+    assert sample(counted, "model_reloads_total", model="arm", result="failed") == 1
+    assert sample(counted, "workers_replaced_total") == 1
+
+
+def test_the_models_and_the_process_of_each_worker_are_named() -> None:
+    counted = table()
+    counted.row(2).attach()
+    found = read(counted)
+    for identity in MODELS:
+        assert found["policyc_model_info", tuple(sorted(identity._asdict().items()))] == 1
+    assert found["process_resident_memory_bytes", (("worker", "2"),)] > 1e6
+    assert found["process_open_fds", (("worker", "2"),)] > 2
+    assert found["process_cpu_seconds_total", (("worker", "2"),)] > 0
+    assert ("process_open_fds", (("worker", "1"),)) not in found
+
+
+@pytest.mark.parametrize(
+    ("accept", "parse", "content_type"),
+    [
+        ("", prometheus, "text/plain; version=0.0.4"),
+        (
+            "application/openmetrics-text; version=1.0.0, text/plain; q=0.5",
+            open_metrics,
+            "application/openmetrics-text",
+        ),
+    ],
+)
+def test_both_formats_keep_the_rules_of_names(accept, parse, content_type) -> None:
+    """
+    Those of `promtool check metrics`: counters end in _total, and only they; base units; everything is explained.
+    """
+    counted = table()
+    counted.row(1).attach()
+    text, found = exposition(counted, MODELS, accept)
+    assert found.startswith(content_type)
+    families = list(parse(text.decode()))
+    assert {"policyc_request_duration_seconds", "policyc_batch_size", "process_cpu_seconds"} <= {
+        family.name.removesuffix("_total") for family in families
+    }
+    for family in families:
+        assert family.documentation
+        names = {sample.name for sample in family.samples}
+        assert all(name.endswith("_total") == (family.type == "counter") for name in names), family
+        assert not any(unit in family.name for unit in ("milliseconds", "microseconds", "kilobytes", "percent"))
+
+
+def test_processes_share_the_table_and_their_death_loses_nothing() -> None:
+    """
+    In a process of its own, since this one has threads, with which none may be forked.
+    """
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "4000 6000\n"
+
+
+FORKING = """
+import os, signal
+from compiler.serve.metrics import MORE, Table
+
+table = Table(["arm"], [("arm", "predict")], 4)
+route = table.route_at["arm", "predict"]
+children = []
+for worker in range(1, 5):
+    child = os.fork()
+    if not child:
+        row = table.row(worker)
+        row.attach()
+        for _ in range(1000):
+            row.answer(route, 200, row.begin())
+            row.predict(table.model_at["arm"], 3 if worker % 2 else 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    children.append(child)
+for child in children:
+    os.waitpid(child, 0)
+assert sorted(table.pids) == sorted(children)
+cells = table.totals()
+print(table.answered(cells), cells[table.model_at["arm"] + MORE])
+"""
