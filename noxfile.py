@@ -24,8 +24,8 @@ BUILD_OPTIONS = {"cartpole_policy.pth": ("--activation", "Tanh", "--action-kind"
 # What pip installs into each environment, call by call. torch goes first and alone: whichever build of that version
 # the machine's package source has (CPU, CUDA) is then there before anything that depends on it.
 EDITABLE = ("--constraint", "constraints.txt", "--editable")
-LIGHT = ((*EDITABLE, ".[dev]"),)
-FULL = (("torch==2.13.0",), (*EDITABLE, ".[dev,sb3,bench,native,wasm]"))
+LIGHT = ((*EDITABLE, ".[dev,serve]"),)
+FULL = (("torch==2.13.0",), (*EDITABLE, ".[dev,sb3,bench,native,wasm,serve]"))
 
 
 def environment(session: nox.Session, name: str, installs: tuple[tuple[str, ...], ...]) -> str:

@@ -50,6 +50,13 @@ def load(folder: Path, name: str) -> ModuleType:
         raise
 
 
+def unload(package: ModuleType) -> None:
+    """
+    Takes a package that `load` imported out of `sys.modules`; who has it can still call what it imported.
+    """
+    _forget(package.__name__)
+
+
 def _unused(name: str, folder: Path) -> str:
     """
     The name, or the name with a number, that no module but this package has or would have when imported.

@@ -23,7 +23,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from compiler.cli.choices import documentation, flag  # noqa: E402
+from compiler.cli.dataclass_options import documentation, flag  # noqa: E402
 from compiler.frontends.sb3 import recurrent  # noqa: E402
 from compiler.frontends.sb3.activations import RULES  # noqa: E402
 from compiler.frontends.sb3.description import COMBINED, COMMON_ARGUMENTS, FLATTEN, NATURE, Family  # noqa: E402
@@ -31,6 +31,7 @@ from compiler.frontends.sb3.extractors import space_findings  # noqa: E402
 from compiler.frontends.sb3.families import FAMILIES, LINEAR_ARS, POLICIES  # noqa: E402
 from compiler.ir import Box, Dict, Discrete, DType, MultiBinary, MultiDiscrete, Space  # noqa: E402
 from compiler.ops import OPS  # noqa: E402
+from compiler.options import BuildOptions  # noqa: E402
 from compiler.passes import NEEDED, PIPELINE  # noqa: E402
 from compiler.products import targets_of  # noqa: E402
 from compiler.targets.machines import TRIPLES  # noqa: E402
@@ -85,7 +86,9 @@ def options_table() -> str:
     """
     Every option of a build, as it is spelled on the command line.
     """
-    return table(("option", "meaning"), ((f"`{flag(name)}`", text) for name, text in documentation().items()))
+    return table(
+        ("option", "meaning"), ((f"`{flag(name)}`", text) for name, text in documentation(BuildOptions).items())
+    )
 
 
 def alias(path: str) -> str:

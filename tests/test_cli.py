@@ -15,10 +15,11 @@ from click.testing import CliRunner
 
 import compiler
 from compiler import BuildOptions, CheckpointError, codegen, modelfile, package, pipeline
-from compiler import cli as command_line
 from compiler.cli import cli
-from compiler.cli.choices import documentation
-from compiler.cli.display import plain, printable
+from compiler.cli import commands as command_line
+from compiler.cli.common import printable
+from compiler.cli.dataclass_options import documentation
+from compiler.cli.display import plain
 from compiler.frontends.sb3.vecnormalize import STATISTICS_UNKNOWN
 from compiler.pipeline import stage_names
 from tests import stand_in
@@ -85,7 +86,7 @@ def test_build_prints_one_json_document(source, tmp_path):
 
 def test_every_build_option_is_on_the_command_line():
     help_text = " ".join(run("build", "--help").output.split())
-    texts = documentation()
+    texts = documentation(BuildOptions)
     assert list(texts) == [option.name for option in fields(BuildOptions)]
     for name, text in texts.items():
         assert f"--{name.replace('_', '-')}" in help_text

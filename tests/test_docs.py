@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from compiler.cli import REFUSED, cli
+from compiler.cli import cli
+from compiler.cli.common import REFUSED
 from compiler.frontends.sb3.families import POLICIES
 from compiler.ops import OPS
 from compiler.options import BuildOptions

@@ -12,7 +12,8 @@ from torch.export import Dim, export, save
 
 import compiler
 from compiler import modelfile
-from compiler.cli import REFUSED, cli
+from compiler.cli import cli
+from compiler.cli.common import REFUSED
 from compiler.errors import VerificationError
 from compiler.ir import Tensor
 from compiler.ops import OPS

@@ -5,47 +5,46 @@ Exit status: 0; 1 for an error in policyc itself; 2 for wrong usage; 3 for whate
 130 after Ctrl-C.
 """
 
-import json
+import importlib
 import sys
 import traceback
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final
 
 import click
 
 from compiler import __version__
-from compiler.cli.choices import build_options, chosen
-from compiler.cli.display import (
-    print_build,
-    print_model,
-    print_operations,
-    print_targets,
-    print_verified,
-    printable,
-    progress_display,
-)
+from compiler.cli.common import INTERNAL_ERROR, INTERRUPTED, REFUSED, TRACEBACK, printable
 from compiler.errors import PolicycError
-from compiler.frontends import operations
-from compiler.frontends.sb3.vecnormalize import STATISTICS_UNKNOWN
-from compiler.ir import Model
-from compiler.pipeline import build, load_model, stage_names, stages
-from compiler.products import targets_of
-from compiler.report import layers_of, source_of, totals
-from compiler.targets.machines import TRIPLES, host
-from compiler.targets.toolchain import LINKER
-from compiler.verify_package import verify_package
 
-INTERNAL_ERROR, REFUSED, INTERRUPTED = 1, 3, 130
-
-_TRACEBACK = "policyc.traceback"
-Command = TypeVar("Command", bound=Callable[..., Any])
+COMMANDS: Final = {
+    "build": "compiler.cli.commands",
+    "inspect": "compiler.cli.commands",
+    "serve": "compiler.cli.serve",
+    "targets": "compiler.cli.commands",
+    "verify": "compiler.cli.commands",
+}
+"""The module of each command, imported when it is needed: a server starts without the compiler."""
 
 
 class Refusals(click.Group):
     """
     Turns what goes wrong in a command into a message on standard error and an exit status.
     """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """
+        The names of all commands.
+        """
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """
+        A command by its name.
+        """
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name]), f"{cmd_name}_command")
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         """
@@ -63,48 +62,15 @@ class Refusals(click.Group):
             ctx.exit(REFUSED)
         except Exception as error:
             _say(ctx, f"internal error: {type(error).__name__}: {error}")
-            if not ctx.meta.get(_TRACEBACK):
+            if not ctx.meta.get(TRACEBACK):
                 click.echo("policyc: please report it, with what the same command prints with --traceback", err=True)
             ctx.exit(INTERNAL_ERROR)
 
 
 def _say(ctx: click.Context, message: str) -> None:
-    if ctx.meta.get(_TRACEBACK):
+    if ctx.meta.get(TRACEBACK):
         click.echo(printable(traceback.format_exc()), err=True, nl=False)
     click.echo(f"policyc: {printable(message)}", err=True)
-
-
-def _warn(model: Model) -> None:
-    """
-    Says on standard error without what a predictor of this model acts wrongly.
-    """
-    if STATISTICS_UNKNOWN in model.origin.assumptions:
-        click.secho(f"policyc: warning: {STATISTICS_UNKNOWN}", fg="yellow", err=True)
-
-
-def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    ctx.meta[_TRACEBACK] = ctx.meta.get(_TRACEBACK, False) or value
-
-
-def common(command: Command) -> Command:
-    """
-    Adds the options that every command has.
-    """
-    with_traceback = click.option(
-        "--traceback", is_flag=True, expose_value=False, callback=_remember, help="Show where an error was raised."
-    )
-    return with_traceback(click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command))
-
-
-def print_json(content: Any) -> None:
-    """
-    One document on standard output, in ASCII.
-    """
-    click.echo(json.dumps(content, indent=2))
-
-
-# Whether the file can be read is the reader's to say; click would refuse names that are not text.
-FILE = click.Path(path_type=Path)
 
 
 @click.group(cls=Refusals, context_settings={"help_option_names": ["-h", "--help"]})
@@ -113,127 +79,6 @@ def cli() -> None:
     """
     Compiles a trained policy into a predictor: a Python package, a library, WebAssembly or an executable.
     """
-
-
-@cli.command("build")
-@click.argument("source", type=FILE)
-@click.option("--out", type=FILE, default=Path("generated"), show_default=True, help="The folder of the package.")
-@click.option("--name", help="The package's name; made from the file's name if not given.")
-@build_options
-@common
-def build_command(source: Path, out: Path, name: str | None, as_json: bool, **choices: Any) -> None:
-    """
-    Compile SOURCE, a checkpoint or a model file, into the package OUT/NAME, and verify it.
-    """
-    options = chosen(choices)
-    with progress_display(not as_json) as progress:
-        result = build(source, out=out, name=name, options=options, progress=progress)
-    _warn(result.source_model)
-    if as_json:
-        print_json({"path": str(result.path), "options": options.given(), **result.report.to_json()})
-    else:
-        print_build(result)
-
-
-@cli.command("inspect")
-@click.argument("source", type=FILE)
-@click.option(
-    "--after", metavar="PASS", help="Show the model after this pass, the last if not given; `read`: before any."
-)
-@click.option(
-    "--ops",
-    is_flag=True,
-    help="List all operations of SOURCE, a program of PyTorch or ONNX, and which can't be compiled; then the exit "
-    "status is 3.",
-)
-@build_options
-@common
-def inspect_command(source: Path, after: str | None, ops: bool, as_json: bool, **choices: Any) -> None:
-    """
-    Show the model of SOURCE, a checkpoint or a model file.
-    """
-    if ops:
-        if after is not None:
-            raise click.UsageError("--ops shows what is in the file: without --after")
-        found = operations(source, chosen(choices))
-        if as_json:
-            print_json({"path": str(source), **found.to_json()})
-        else:
-            print_operations(found)
-        click.get_current_context().exit(0 if found.supported else REFUSED)
-    options = chosen(choices)
-    names = stage_names(options)
-    if after is not None and after not in names:
-        raise click.BadParameter(f"{after!a} is not one of {', '.join(names)}", param_hint="--after")
-    last = after or names[-1]
-    model = next(model for name, model in stages(load_model(source, options), options) if name == last)
-    _warn(model)
-    if not as_json:
-        print_model(model)
-        return
-    layers = layers_of(model)
-    print_json(
-        {
-            "after": last,
-            "passes": names,
-            "model": str(model).splitlines(),
-            "layers": [vars(layer) for layer in layers],
-            "totals": totals(layers),
-            "source": source_of(model.origin),
-            "assumptions": list(model.origin.assumptions),
-        }
-    )
-
-
-@cli.command("verify")
-@click.argument("predictor", type=FILE)
-@click.option(
-    "--against",
-    type=FILE,
-    metavar="CHECKPOINT",
-    help="Compare with what SB3 predicts with this checkpoint, or with this program.",
-)
-@click.option(
-    "--vecnormalize", type=FILE, metavar="FILE", help="The statistics that PREDICTOR was built with, for SB3."
-)
-@click.option("--trust", is_flag=True, help="Let SB3, or torch, load these files, which executes what they say.")
-@common
-def verify_command(
-    predictor: Path, against: Path | None, vecnormalize: Path | None, trust: bool, as_json: bool
-) -> None:
-    """
-    Compare PREDICTOR, a package that policyc built, with its model file, or with its source.
-    """
-    if vecnormalize is not None and against is None:
-        raise click.UsageError("--vecnormalize goes with --against: the package itself has its statistics in it")
-    found = verify_package(predictor, against=against, vecnormalize=vecnormalize, trust=trust)
-    if as_json:
-        print_json({"path": str(predictor), "against": None if against is None else str(against), **found.to_json()})
-    else:
-        print_verified(predictor, found)
-
-
-@cli.command("targets")
-@common
-def targets_command(as_json: bool) -> None:
-    """
-    List the systems that code can be made for ahead of time.
-    """
-    rows = [
-        {
-            "triple": triple.name,
-            "processors": [level.cpu for level in triple.levels],
-            "lanes": [level.lanes for level in triple.levels],
-            "targets": list(targets_of(triple)),
-            "linker": LINKER,
-            "tested": triple.tested,
-        }
-        for triple in TRIPLES
-    ]
-    if as_json:
-        print_json({"host": host(), "targets": rows})
-    else:
-        print_targets(rows, host())
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from compiler.cli.common import printable
 from compiler.compare_source import SourceComparison
 from compiler.errors import quote
 from compiler.frontends.operations import Inventory
@@ -33,15 +34,6 @@ def plain(text: object) -> str:
     """
     shown = quote(text)
     return str(text) if shown == f"'{text}'" else shown
-
-
-def printable(text: str) -> str:
-    """
-    Lines of text in which only characters that can be seen are left as they are.
-    """
-    return "".join(
-        character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text
-    )
 
 
 def console() -> Console:

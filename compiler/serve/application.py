@@ -1,0 +1,210 @@
+"""
+The way of a request: route, limits, body, handler, answer.
+
+An RSGI application, one in each worker.
+"""
+
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from compiler.serve.answers import BYTES, Answer, Headers, RequestError, json_answer
+from compiler.serve.bodies import read_body
+from compiler.serve.models import Endpoint, Served
+from compiler.serve.settings import Settings
+
+JSON_TYPES: Final = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain"})
+"""Types of bodies that are read as JSON: `curl -d` says that it sends a form."""
+
+log = logging.getLogger("policyc.serve")
+
+
+@dataclass(slots=True)
+class Call:
+    """
+    A request, as handlers see it.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Any
+    """`get(name, default)`, names in lower case."""
+    body: bytes
+
+
+Handler = Callable[[Call], "Answer | Awaitable[Answer]"]
+
+
+@dataclass(frozen=True)
+class Route:
+    """
+    What is at an address.
+
+    Attributes:
+        handlers: by method.
+        public: whether it is answered without a token.
+        model: the name of the model that it asks; "" for none.
+    """
+
+    handlers: dict[str, Handler]
+    public: bool = False
+    model: str = ""
+    allow: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if "GET" in self.handlers:
+            self.handlers.setdefault("HEAD", self.handlers["GET"])
+        object.__setattr__(self, "allow", ", ".join(sorted({*self.handlers, "OPTIONS"})))
+
+
+class Application:
+    """
+    What a worker answers.
+
+    Args:
+        settings: what the command line said.
+        models: by name; the first one also answers at `/predict`.
+    """
+
+    def __init__(self, settings: Settings, models: dict[str, Served]) -> None:
+        self.settings = settings
+        self.token = _token(settings)
+        self.ready = True
+        self.stopping = False
+        self.waiting = 0
+        """Requests that are under way."""
+        self.serve(models)
+
+    def serve(self, models: dict[str, Served]) -> None:
+        """
+        Answers for these models from now on; requests under way end with those before.
+        """
+        self.models = models
+        self.routes = self._routes()
+
+    def _routes(self) -> dict[str, Route]:
+        routes = {
+            "/v2/health/live": Route({"GET": lambda _: json_answer({"live": True})}, public=True),
+            "/v2/health/ready": Route({"GET": self._readiness}, public=True),
+            "/models": Route({"GET": lambda _: json_answer({"models": [m.described() for m in self.models.values()]})}),
+        }
+        for number, model in enumerate(self.models.values()):
+            predict = Route({"POST": predicting(model.endpoint)}, model=model.name)
+            routes[f"/models/{model.name}/predict"] = predict
+            routes[f"/models/{model.name}"] = Route({"GET": describing(model)}, model=model.name)
+            if number == 0:
+                routes["/predict"] = predict
+        return routes
+
+    def _readiness(self, _: Call) -> Answer:
+        ready = self.ready and not self.stopping
+        return json_answer({"ready": ready}, 200 if ready else 503)
+
+    async def __call__(self, scope: Any, proto: Any) -> None:
+        """
+        One request of RSGI.
+        """
+        begin = time.perf_counter_ns()
+        method, path, headers = scope.method, scope.path, scope.headers
+        route = self.routes.get(path)
+        size = 0
+        self.waiting += 1
+        try:
+            if route is None:
+                raise self._unknown(path)
+            handler = route.handlers.get(method)
+            if handler is None:
+                status, more, content = self._other_method(route, method)
+            else:
+                if self.waiting > self.settings.max_waiting:
+                    raise RequestError(503, "there are too many requests: ask again", headers=[("retry-after", "1")])
+                if self.token and not route.public:
+                    self._authorize(headers.get("authorization"))
+                body = await read_body(headers, proto, self.settings) if method == "POST" else b""
+                size = len(body)
+                answer = handler(Call(method, path, scope.query_string, headers, body))
+                status, more, content = answer if isinstance(answer, tuple) else await answer
+        except RequestError as refused:
+            status, more, content = refused.answer()
+        except Exception:
+            # Nothing that a client sends may lead here: the log has what is needed to mend it.
+            log.exception("a request for %a failed", path)
+            status, more, content = RequestError(500, "internal error; the server's log says more").answer()
+        finally:
+            self.waiting -= 1
+        if self.settings.cors:
+            more = more + self._cross_origin(headers.get("origin"))
+        proto.response_bytes(status, more, b"" if method == "HEAD" else content)
+        self.answered(scope, route, status, size, len(content), begin)
+
+    def answered(self, scope: Any, route: Route | None, status: int, taken: int, given: int, begin: int) -> None:
+        """
+        What is counted and logged of a request: bytes of both bodies, and when it began (perf_counter_ns).
+        """
+
+    def _unknown(self, path: str) -> RequestError:
+        parts = path.split("/")
+        if len(parts) > 2 and parts[1] == "models" and parts[2] not in self.models:
+            return RequestError(404, f"there is no model {parts[2][:80]!a}; there are {', '.join(self.models)}")
+        return RequestError(404, f"there is nothing at {path[:80]!a}; /docs says what there is")
+
+    def _other_method(self, route: Route, method: str) -> Answer:
+        if method != "OPTIONS":
+            raise RequestError(
+                405, f"{method[:20]} is not for this address: {route.allow} are", headers=[("allow", route.allow)]
+            )
+        return 204, [("allow", route.allow)], b""
+
+    def _authorize(self, given: str | None) -> None:
+        scheme, _, token = (given or "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self.token):
+            message = "expected the header `Authorization: Bearer TOKEN` with this server's token"
+            raise RequestError(401, message, headers=[("www-authenticate", "Bearer")])
+
+    def _cross_origin(self, origin: str | None) -> Headers:
+        allowed = self.settings.cors
+        if origin is None or not ("*" in allowed or origin in allowed):
+            return [("vary", "origin")]
+        return [
+            ("access-control-allow-origin", "*" if "*" in allowed else origin),
+            ("access-control-allow-methods", "GET, POST, OPTIONS"),
+            ("access-control-allow-headers", "authorization, content-type"),
+            ("access-control-max-age", "600"),
+            ("vary", "origin"),
+        ]
+
+
+def predicting(endpoint: Endpoint) -> Handler:
+    """
+    What answers a request for an action.
+    """
+
+    def handler(call: Call) -> Answer:
+        kind = call.headers.get("content-type") or ""
+        if kind in JSON_TYPES:
+            return endpoint.answer(call.body)
+        kind = kind.partition(";")[0].strip().lower()
+        if kind == BYTES:
+            return endpoint.answer_bytes(call.body)
+        if kind in JSON_TYPES or kind.endswith("+json"):
+            return endpoint.answer(call.body)
+        raise RequestError(415, f"expected a body of application/json or {BYTES}, found {kind[:60]!a}")
+
+    return handler
+
+
+def describing(model: Served) -> Handler:
+    """
+    What answers with a model's description.
+    """
+    return lambda _: json_answer(model.described())
+
+
+def _token(settings: Settings) -> bytes:
+    if settings.token_file is None:
+        return b""
+    return settings.token_file.read_bytes().strip()

@@ -1,0 +1,50 @@
+"""
+The process around the application: granian's master and its workers.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from compiler.serve.application import Application
+from compiler.serve.models import open_model
+from compiler.serve.settings import Settings
+
+
+def create(target: str, settings: Settings, folders: tuple[Path, ...]) -> Application:
+    """
+    The application of a worker, which loads the packages itself.
+    """
+    models = [open_model(folder, settings.fields if number == 0 else ()) for number, folder in enumerate(folders)]
+    return Application(settings, {model.name: model for model in models})
+
+
+def run(settings: Settings, folders: tuple[Path, ...], as_json: bool = False) -> None:
+    """
+    Serves the packages of these folders until a signal ends it.
+
+    Args:
+        settings: what the command line said.
+        folders: the packages.
+        as_json: whether to say what is served as one JSON document.
+    """
+    server = MPServer(
+        "policyc",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.RSGI,
+        workers=settings.workers,
+        runtime_mode=RuntimeModes.st,
+        loop=Loops.uvloop,
+        http=HTTPModes.auto,
+        websockets=False,
+        backpressure=4 * settings.max_waiting,
+        log_level=LogLevels.warning,
+        respawn_failed_workers=True,
+        ssl_cert=settings.tls_cert,
+        ssl_key=settings.tls_key,
+    )
+    server.serve(target_loader=partial(create, settings=settings, folders=folders))

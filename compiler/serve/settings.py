@@ -1,0 +1,48 @@
+"""
+What `policyc serve` was told.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    How packages are served; the text under each field is its help on the command line.
+    """
+
+    host: str = "127.0.0.1"
+    """The address to listen at; 0.0.0.0 for all of this machine's."""
+    port: int = 8080
+    """The port to listen at; 0 for a free one."""
+    workers: int = 1
+    """Processes that answer."""
+    fields: tuple[str, ...] = ()
+    """Names of the numbers of an observation, divided by commas: the first model also takes {"name": number, ...}."""
+    max_body: int = 16 * 2**20
+    """Bytes that a request's body may have; more is answered with 413."""
+    max_waiting: int = 1024
+    """Requests that a worker takes on at a time; more are answered with 503."""
+    body_timeout: float = 10.0
+    """Seconds that a request's body may take to arrive."""
+    header_timeout: float = 10.0
+    """Seconds that a request's head may take to arrive."""
+    batch_window_us: int | None = None
+    """Microseconds that a request waits for others to share a batch with; found from the model if not given."""
+    max_batch: int = 32
+    """Requests that share a batch at most; 1 lets none share."""
+    session_expiry: float = 600.0
+    """Seconds after which a session that nobody asks is forgotten."""
+    max_sessions: int = 10_000
+    """Sessions that are kept; a new one above that is answered with 503."""
+    token_file: Path | None = None
+    """A file with a token that requests must bring: `Authorization: Bearer TOKEN`."""
+    tls_cert: Path | None = None
+    """A certificate in PEM, to serve HTTPS."""
+    tls_key: Path | None = None
+    """The certificate's private key in PEM."""
+    cors: tuple[str, ...] = ()
+    """Origins whose pages may ask this server, divided by commas: `https://example.org`; `*` for all."""
+    log_requests: bool = False
+    """Print one line of JSON for each request."""

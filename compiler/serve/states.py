@@ -1,0 +1,59 @@
+"""
+What a recurrent model remembers between requests, as a text that the client keeps and sends back.
+
+A token is base64url of a model's mark and the state's float32 values, little endian. It is no secret and needs no
+signature: a client may send any observation, and so reach any state.
+"""
+
+import base64
+import binascii
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.serve.answers import RequestError
+
+MARK = 8
+"""Bytes of a model's SHA-256 that a token begins with."""
+
+Arrays = tuple[NDArray[np.float32], ...]
+
+
+def to_token(sha256: str, arrays: Arrays) -> str:
+    """
+    The text for a state.
+    """
+    content = bytes.fromhex(sha256)[:MARK] + b"".join(array.astype("<f4").tobytes() for array in arrays)
+    return base64.urlsafe_b64encode(content).decode()
+
+
+def from_token(token: str, sha256: str, shapes: tuple[tuple[int, ...], ...]) -> Arrays:
+    """
+    The state that a text stands for.
+
+    Args:
+        token: what `to_token` made.
+        sha256: of the model that is asked.
+        shapes: of the state's arrays.
+
+    Raises:
+        RequestError: 422, if it is none, belongs to another model or another number of observations, or is not finite.
+    """
+    try:
+        content = base64.b64decode(token, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise RequestError(422, "expected a state as an answer gave it", "$.state") from None
+    if content[:MARK] != bytes.fromhex(sha256)[:MARK]:
+        raise RequestError(
+            422, "the state is another model's, or of a former version: begin an episode without it", "$.state"
+        )
+    values = content[MARK:]
+    counts = [int(np.prod(shape)) for shape in shapes]
+    if len(values) != 4 * sum(counts):
+        message = f"expected a state of {sum(counts)} numbers for these observations, found {len(values) / 4:g}"
+        raise RequestError(422, message, "$.state")
+    numbers = np.frombuffer(values, "<f4").astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise RequestError(422, "the state holds NaN or infinity", "$.state")
+    parts = np.split(numbers, np.cumsum(counts)[:-1])
+    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
