@@ -56,10 +56,10 @@ def test_build_refuses(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     file.write_bytes(case.make())
     source, statistics = sources(name, file)
     monkeypatch.chdir(tmp_path)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(PolicycError) as refused:
         compiler.build(source, out=out, vecnormalize=statistics)
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     message = str(refused.value)
     assert case.file in message
     assert [word for word in case.words if word.lower() not in message.lower()] == [], message

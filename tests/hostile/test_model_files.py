@@ -50,9 +50,9 @@ def test_bytes_after_the_blob_are_refused():
 def test_wrong_pointers_are_refused():
     outcomes: Counter[str] = Counter()
     for name, data in wire_cases():
-        started = time.perf_counter()
+        started = time.process_time()
         outcome = survive(data)
-        assert time.perf_counter() - started < SECONDS, name
+        assert time.process_time() - started < SECONDS, name
         assert outcome.startswith("refused: "), f"{name}: {outcome}"
         outcomes[name.split(":")[0]] += 1
         kind = re.fullmatch(r"(\w+) of kind \d+", name)

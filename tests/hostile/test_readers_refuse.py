@@ -52,7 +52,7 @@ def test_is_refused_without_being_executed(name: str, tmp_path: Path, monkeypatc
     assert data == case.make()
     monkeypatch.chdir(tmp_path)
     modules = set(sys.modules)
-    started = time.perf_counter()
+    started = time.process_time()
     if case.by == "reader":
         with pytest.raises(CheckpointError) as refused:
             read(case, data)
@@ -64,7 +64,7 @@ def test_is_refused_without_being_executed(name: str, tmp_path: Path, monkeypatc
         assert len(message) < 20_000
     else:
         read(case, data)
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     assert not (tmp_path / MARKER).exists()
     assert TRIPWIRE not in sys.modules
     imported = set(sys.modules) - modules
