@@ -9,11 +9,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from compiler.serve.answers import BYTES, Answer, Headers, RequestError, json_answer
+from compiler.serve.batching import LONG, Queue
 from compiler.serve.bodies import read_body
-from compiler.serve.models import Endpoint, Served
+from compiler.serve.endpoint import Endpoint
+from compiler.serve.models import Served
 from compiler.serve.settings import Settings
 
 JSON_TYPES: Final = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain"})
@@ -83,8 +86,22 @@ class Application:
         """
         Answers for these models from now on; requests under way end with those before.
         """
+        before = getattr(self, "queues", {})
         self.models = models
+        self.queues = {name: self._queue(model) for name, model in models.items()}
         self.routes = self._routes()
+        for queue in before.values():
+            if queue is not None:
+                queue.close()
+
+    def _queue(self, model: Served) -> Queue | None:
+        """
+        Where requests for a model wait; None for one that is computed at once, in less time than handing it over takes.
+        """
+        window = self.settings.batch_window_us
+        if window is None and model.seconds < LONG:
+            return None
+        return Queue(model.endpoint, (window or 0) / 1e6, self.settings.max_batch)
 
     def _routes(self) -> dict[str, Route]:
         routes = {
@@ -93,7 +110,7 @@ class Application:
             "/models": Route({"GET": lambda _: json_answer({"models": [m.described() for m in self.models.values()]})}),
         }
         for number, model in enumerate(self.models.values()):
-            predict = Route({"POST": predicting(model.endpoint)}, model=model.name)
+            predict = Route({"POST": predicting(model.endpoint, self.queues[model.name])}, model=model.name)
             routes[f"/models/{model.name}/predict"] = predict
             routes[f"/models/{model.name}"] = Route({"GET": describing(model)}, model=model.name)
             if number == 0:
@@ -178,23 +195,40 @@ class Application:
         ]
 
 
-def predicting(endpoint: Endpoint) -> Handler:
+def predicting(endpoint: Endpoint, queue: Queue | None) -> Handler:
     """
-    What answers a request for an action.
+    What answers a request for an action: at once, or after waiting for its batch.
     """
 
-    def handler(call: Call) -> Answer:
-        kind = call.headers.get("content-type") or ""
-        if kind in JSON_TYPES:
+    def at_once(call: Call) -> Answer:
+        if is_json(call.headers.get("content-type")):
             return endpoint.answer(call.body)
-        kind = kind.partition(";")[0].strip().lower()
-        if kind == BYTES:
-            return endpoint.answer_bytes(call.body)
-        if kind in JSON_TYPES or kind.endswith("+json"):
-            return endpoint.answer(call.body)
-        raise RequestError(415, f"expected a body of application/json or {BYTES}, found {kind[:60]!a}")
+        question = endpoint.question_in_bytes(call.body)
+        return endpoint.result(question, endpoint.compute(question))
 
-    return handler
+    async def in_turn(call: Call, queue: Queue) -> Answer:
+        ask = endpoint.question if is_json(call.headers.get("content-type")) else endpoint.question_in_bytes
+        question = ask(call.body)
+        return endpoint.result(question, await queue.submit(question))
+
+    return at_once if queue is None else partial(in_turn, queue=queue)
+
+
+def is_json(kind: str | None) -> bool:
+    """
+    Whether a body of this content type is JSON, otherwise it is bytes.
+
+    Raises:
+        RequestError: 415, if it is neither.
+    """
+    if kind is None or kind in JSON_TYPES:
+        return True
+    kind = kind.partition(";")[0].strip().lower()
+    if kind == BYTES:
+        return False
+    if kind in JSON_TYPES or kind.endswith("+json"):
+        return True
+    raise RequestError(415, f"expected a body of application/json or {BYTES}, found {kind[:60]!a}")
 
 
 def describing(model: Served) -> Handler:

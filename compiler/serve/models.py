@@ -3,6 +3,7 @@ The packages that are served, under the names that they have in addresses.
 """
 
 import hashlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +13,11 @@ import msgspec
 
 from compiler.errors import BuildError, quote
 from compiler.loading import load, unload
+from compiler.serve.answers import RequestError
+from compiler.serve.endpoint import Endpoint
 from compiler.serve.policies import Policy
 from compiler.serve.programs import Program
-
-Endpoint = Policy | Program
+from compiler.serve.sessions import Sessions
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Served:
         endpoint: what answers requests for it.
         manifest: what its build recorded.
         stamp: of all its files: another one means another build.
+        seconds: that one observation takes in the predictor, measured when it was imported.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Served:
     endpoint: Endpoint
     manifest: dict[str, Any]
     stamp: str
+    seconds: float
 
     @property
     def sha256(self) -> str:
@@ -80,12 +84,13 @@ def stamp_of(folder: Path) -> str:
     return hashlib.sha256(_manifest_bytes(folder)).hexdigest()
 
 
-def open_model(folder: Path, fields: tuple[str, ...] = ()) -> Served:
+def open_model(folder: Path, sessions: Sessions, fields: tuple[str, ...] = ()) -> Served:
     """
     Imports a package, which executes it.
 
     Args:
         folder: a package that policyc built for Python.
+        sessions: where states of its clients are kept.
         fields: names of the numbers of an observation; () for none.
 
     Raises:
@@ -100,21 +105,37 @@ def open_model(folder: Path, fields: tuple[str, ...] = ()) -> Served:
     package = load(folder, "served")
     try:
         spec = package.SPEC
-        endpoint = _endpoint(package, spec, manifest["files"]["model.bin"], folder, fields)
+        endpoint = _endpoint(package, manifest["files"]["model.bin"], sessions, folder, fields)
     except BaseException:
         unload(package)
         raise
-    return Served(spec["name"], folder, package, endpoint, manifest, hashlib.sha256(content).hexdigest())
+    stamp = hashlib.sha256(content).hexdigest()
+    return Served(spec["name"], folder, package, endpoint, manifest, stamp, _seconds(endpoint))
 
 
-def _endpoint(
-    package: ModuleType, spec: dict[str, Any], sha256: str, folder: Path, fields: tuple[str, ...]
-) -> Endpoint:
+def _seconds(endpoint: Endpoint) -> float:
+    """
+    How long one observation takes: the second time, after what is compiled or read at the first.
+    """
+    question = endpoint.example()
+    spent = 0.0
+    for _ in range(2):
+        begin = time.perf_counter()
+        try:
+            endpoint.compute(question)
+        except RequestError:  # zeros may be refused, as an observation of sizes may
+            return 0.0
+        spent = time.perf_counter() - begin
+    return spent
+
+
+def _endpoint(package: ModuleType, sha256: str, sessions: Sessions, folder: Path, fields: tuple[str, ...]) -> Endpoint:
+    spec = package.SPEC
     if "observation" not in spec:
         if fields:
             raise BuildError(quote(str(folder)), "--fields is for policies: this is a program with named inputs")
-        return Program(package, spec, sha256)
-    policy = Policy(package, spec, sha256, fields)
+        return Program(package, spec, sha256, sessions)
+    policy = Policy(package, spec, sha256, sessions, fields)
     if fields and (policy.size != len(fields) or len(policy.space["shape"]) != 1):
         observed = f"a vector of {policy.size}" if policy.size else policy.space["kind"]
         raise BuildError(quote(str(folder)), f"--fields names {len(fields)} numbers, its observation is {observed}")

@@ -5,7 +5,7 @@ A policy behind HTTP: requests, what is computed for them, answers.
 import inspect
 import time
 from array import array as values_of
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from compiler.serve.answers import BYTES, JSON, Answer, RequestError, json_answer
 from compiler.serve.requests import ABSENT, Absent, Encoded, Number, array, masks_type, parse, rows_type, space_type
-from compiler.serve.states import from_token, to_token
+from compiler.serve.sessions import Memory, Sessions, recall, remember
 
 DETAILS: Final = {
     "probabilities": "action_probabilities",
@@ -40,8 +40,9 @@ class Question:
         deterministic: whether the best action is wanted, or one that is drawn.
         details: whether more than the action is.
         action_masks: None allows all.
-        state: None is a new episode.
+        memory: the state, and where it is kept.
         episode_start: for each observation, whether to forget the state first.
+        in_bytes: whether the answer is bytes, as the request was.
     """
 
     observation: Any
@@ -50,8 +51,20 @@ class Question:
     deterministic: bool = True
     details: bool = False
     action_masks: NDArray[Any] | None = None
-    state: tuple[NDArray[np.float32], ...] | None = None
+    memory: Memory | None = None
     episode_start: NDArray[np.bool_] | None = None
+    in_bytes: bool = False
+
+    @property
+    def state(self) -> tuple[NDArray[np.float32], ...] | None:
+        """
+        What `predict` takes: None is a new episode.
+        """
+        return self.memory.arrays if self.memory else None
+
+
+Results = tuple[NDArray[Any], Any, dict[str, Any]]
+"""Actions, the next state, details."""
 
 
 class Policy:
@@ -62,11 +75,14 @@ class Policy:
         package: the imported package.
         spec: its SPEC.
         sha256: of its model file.
+        sessions: where recurrent states are kept.
         fields: names of the numbers of an observation; () for none.
     """
 
-    def __init__(self, package: ModuleType, spec: dict[str, Any], sha256: str, fields: tuple[str, ...] = ()) -> None:
-        self.package, self.spec, self.sha256, self.fields = package, spec, sha256, fields
+    def __init__(
+        self, package: ModuleType, spec: dict[str, Any], sha256: str, sessions: Sessions, fields: tuple[str, ...] = ()
+    ) -> None:
+        self.package, self.spec, self.sha256, self.sessions, self.fields = package, spec, sha256, sessions, fields
         self.space: dict[str, Any] = spec["observation"]
         self.recurrent, self.masked = "state" in spec, "action_masks" in spec
         self.request_type = self._request_type()
@@ -96,7 +112,8 @@ class Policy:
             masks = masks_type(self.spec["action_masks"]["count"])
             fields.append(("action_masks", masks | rows_type(masks) | Absent, ABSENT))
         if self.recurrent:
-            fields += [("state", str | Absent, ABSENT), ("episode_start", bool | list[bool], False)]
+            fields += [("state", str | Absent, ABSENT), ("session", str | Absent, ABSENT)]
+            fields.append(("episode_start", bool | list[bool], False))
         names = {f"field_{number}": name for number, name in enumerate(self.fields)}
         return msgspec.defstruct("Predict", fields, forbid_unknown_fields=True, rename=names, kw_only=True)
 
@@ -116,7 +133,7 @@ class Policy:
             except Exception:
                 pass  # the other way says what is wrong
         question = self.question(body)
-        return self.result(question, *self.compute(question))
+        return self.result(question, self.compute(question))
 
     def question(self, body: bytes) -> Question:
         """
@@ -132,8 +149,7 @@ class Policy:
             shape = (self.spec["state"]["layers"], rows, self.spec["state"]["units"])
             starts = request.episode_start
             question.episode_start = np.full(rows, starts) if isinstance(starts, bool) else np.array(starts, np.bool_)
-            if request.state is not ABSENT:
-                question.state = from_token(request.state, self.sha256, (shape, shape))
+            question.memory = recall(request, self.sha256, (shape, shape), self.sessions)
         return question
 
     def _observed(self, request: Any) -> tuple[Any, bool]:
@@ -180,7 +196,7 @@ class Policy:
             return {key: array(part, _dtype(space), f"{path}.{key}") for (key, space), part in keys}
         return array(value, _dtype(self.space), path)
 
-    def compute(self, question: Question) -> tuple[NDArray[Any], Any, dict[str, Any]]:
+    def compute(self, question: Question) -> Results:
         """
         Actions, the next state, and details where they are asked for.
 
@@ -205,21 +221,27 @@ class Policy:
                 given[option] = getattr(question, option)
         return function(question.observation, **given)
 
-    def result(self, question: Question, actions: NDArray[Any], state: Any, details: dict[str, Any]) -> Answer:
+    def result(self, question: Question, results: Results) -> Answer:
         """
-        What was computed, as JSON.
-        """
-        content: dict[str, Any] = {"action" if question.single else "actions": actions.tolist()}
-        if self.recurrent:
-            content["state"] = to_token(self.sha256, state)
-        return json_answer(content | {name: _plain(value) for name, value in details.items()})
-
-    def answer_bytes(self, body: bytes) -> Answer:
-        """
-        The answer for a body of float32, row after row: actions in the same form, their shape and dtype in headers.
+        What was computed, in the form of the request.
 
         Raises:
-            RequestError: 415, for a policy that takes more than one array; 422, for what the predictor refuses.
+            RequestError: 409 and 503, if a session's state can't be kept.
+        """
+        actions, state, details = results
+        if question.in_bytes:
+            return _bytes_answer(np.asarray(actions))
+        content: dict[str, Any] = {"action" if question.single else "actions": actions.tolist()}
+        if question.memory:
+            content |= remember(question.memory, self.sha256, state, self.sessions)
+        return json_answer(content | {name: _plain(value) for name, value in details.items()})
+
+    def question_in_bytes(self, body: bytes) -> Question:
+        """
+        What a body of float32 asks, row after row; the answer is in the same form.
+
+        Raises:
+            RequestError: 415, for a policy that takes more than one array; 422, for another length.
         """
         if not self.size or self.recurrent:
             raise RequestError(415, f"{BYTES} is for observations of one array, without a state: send JSON")
@@ -229,14 +251,55 @@ class Policy:
             raise RequestError(422, message, "$")
         shape = tuple(self.space["shape"])
         values = np.frombuffer(body, "<f4").reshape(shape if rows == 1 else (rows, *shape))
-        actions, _, _ = self.compute(Question(values, rows == 1, rows))
-        actions = np.asarray(actions)
-        headers = [("x-shape", ",".join(map(str, actions.shape))), ("x-dtype", str(actions.dtype))]
-        return 200, [("content-type", BYTES), *headers], actions.astype(actions.dtype.newbyteorder("<")).tobytes()
+        return Question(values, rows == 1, rows, in_bytes=True)
+
+    def kin(self, question: Question) -> Hashable | None:
+        """
+        Shapes and dtypes of an observation that can share a batch with others of the kind; None for any other question.
+        """
+        if not question.single or not question.deterministic or question.details or question.memory or self.masked:
+            return None
+        parts = question.observation if isinstance(question.observation, dict) else {"": question.observation}
+        return tuple((key, np.shape(part), np.asarray(part).dtype.str) for key, part in parts.items())
+
+    def join(self, questions: list[Question]) -> Question:
+        """
+        A batch of single observations of one kind.
+        """
+        observations = [question.observation for question in questions]
+        joined: Any = (
+            {key: np.stack([observation[key] for observation in observations]) for key in observations[0]}
+            if isinstance(observations[0], dict)
+            else np.stack(observations)
+        )
+        return Question(joined, False, len(questions))
+
+    def split(self, results: Results, count: int) -> list[Results]:
+        """
+        The actions of each observation of a joined batch.
+        """
+        return [(results[0][number], None, {}) for number in range(count)]
+
+    def example(self) -> Question:
+        """
+        One observation of zeros.
+        """
+        parts = self.space["spaces"] if self.space["kind"] == "Dict" else {"": self.space}
+        zeros = {key: np.zeros(_shape(part), _dtype(part)) for key, part in parts.items()}
+        return Question(zeros if self.space["kind"] == "Dict" else zeros[""], True, 1)
 
 
 def _dtype(space: dict[str, Any]) -> str:
     return str(space["dtype"]) if space["kind"] == "Box" else "int64"
+
+
+def _shape(space: dict[str, Any]) -> tuple[int, ...]:
+    return (len(space["nvec"]),) if space["kind"] == "MultiDiscrete" else tuple(space.get("shape", ()))
+
+
+def _bytes_answer(actions: NDArray[Any]) -> Answer:
+    headers = [("x-shape", ",".join(map(str, actions.shape))), ("x-dtype", str(actions.dtype))]
+    return 200, [("content-type", BYTES), *headers], actions.astype(actions.dtype.newbyteorder("<")).tobytes()
 
 
 def _plain(value: Any) -> Any:

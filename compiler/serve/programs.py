@@ -3,6 +3,8 @@ A PyTorch program behind HTTP: named arrays in, named arrays out, and the state 
 """
 
 import time
+from collections.abc import Hashable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from compiler.serve.answers import BYTES, Answer, RequestError, json_answer
 from compiler.serve.requests import ABSENT, Absent, Encoded, array, decoded, parse
-from compiler.serve.states import from_token, to_token
+from compiler.serve.sessions import Memory, Sessions, recall, remember
 
 
 class Predict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -22,7 +24,23 @@ class Predict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     inputs: dict[str, Any]
     state: str | Absent = ABSENT
+    session: str | Absent = ABSENT
     details: bool = False
+
+
+@dataclass(slots=True)
+class Question:
+    """
+    What a request asks: arrays in the order of the inputs, and the state with the place where it is kept.
+    """
+
+    arrays: list[NDArray[Any]]
+    memory: Memory | None = None
+    details: bool = False
+
+
+Results = tuple[dict[str, NDArray[Any]], Any, float]
+"""Outputs by their names, the next state, microseconds in the predictor."""
 
 
 class Program:
@@ -33,11 +51,13 @@ class Program:
         package: the imported package.
         spec: its SPEC.
         sha256: of its model file.
+        sessions: where states are kept.
     """
 
-    def __init__(self, package: ModuleType, spec: dict[str, Any], sha256: str) -> None:
-        self.package, self.spec, self.sha256 = package, spec, sha256
+    def __init__(self, package: ModuleType, spec: dict[str, Any], sha256: str, sessions: Sessions) -> None:
+        self.package, self.spec, self.sha256, self.sessions = package, spec, sha256, sessions
         self.recurrent = "states" in spec
+        self.batched = spec["inputs"][0]["shape"][:1] == ("batch",)
         self.request_type = Predict
         self.decoder = msgspec.json.Decoder(Predict)
         self.inputs = {array["name"]: array for array in spec["inputs"]}
@@ -50,23 +70,38 @@ class Program:
         Raises:
             RequestError: as `requests.parse`; 422 for what the predictor refuses.
         """
+        question = self.question(body)
+        return self.result(question, self.compute(question))
+
+    def question(self, body: bytes) -> Question:
+        """
+        What a body of JSON asks.
+        """
         request = parse(self.decoder, body)
         if set(request.inputs) != set(self.inputs):
             found = ", ".join(sorted(map(ascii, request.inputs)))[:200] or "none"
             raise RequestError(422, f"expected {', '.join(self.inputs)}, found {found}", "$.inputs")
         arrays = [self._array(name, request.inputs[name]) for name in self.inputs]
-        state = None
-        if request.state is not ABSENT:
-            if not self.recurrent:
-                raise RequestError(422, "this model has no state", "$.state")
-            state = from_token(request.state, self.sha256, tuple(tuple(s["shape"]) for s in self.spec["states"]))
-        begin = time.perf_counter_ns()
-        outputs, after = self.compute(arrays, state)
-        spent = time.perf_counter_ns() - begin
-        content: dict[str, Any] = {"outputs": {name: found.tolist() for name, found in outputs.items()}}
         if self.recurrent:
-            content["state"] = to_token(self.sha256, after)
-        return json_answer(content | ({"microseconds": spent / 1e3} if request.details else {}))
+            shapes = tuple(tuple(state["shape"]) for state in self.spec["states"])
+            return Question(arrays, recall(request, self.sha256, shapes, self.sessions), request.details)
+        for name in ("state", "session"):
+            if getattr(request, name) is not ABSENT:
+                raise RequestError(422, "this model has no state", f"$.{name}")
+        return Question(arrays, None, request.details)
+
+    def result(self, question: Question, results: Results) -> Answer:
+        """
+        What was computed, as JSON.
+
+        Raises:
+            RequestError: 409 and 503, if a session's state can't be kept.
+        """
+        outputs, after, microseconds = results
+        content: dict[str, Any] = {"outputs": {name: found.tolist() for name, found in outputs.items()}}
+        if question.memory:
+            content |= remember(question.memory, self.sha256, after, self.sessions)
+        return json_answer(content | ({"microseconds": microseconds} if question.details else {}))
 
     def _array(self, name: str, value: Any) -> NDArray[Any]:
         path = f"$.inputs.{name}"
@@ -81,29 +116,67 @@ class Program:
             raise RequestError(422, f"expected {dtype}, found other numbers", path)
         return found.astype(dtype) if dtype.startswith("float") else found
 
-    def compute(self, arrays: list[NDArray[Any]], state: Any) -> tuple[dict[str, NDArray[Any]], Any]:
+    def compute(self, question: Question) -> Results:
         """
-        The outputs by their names, and the next state; None for a model without.
+        The outputs by their names, the next state (None for a model without), and the time that it took.
 
         Raises:
             RequestError: 422, for what the predictor refuses.
         """
+        state = {"state": question.memory.arrays if question.memory else None} if self.recurrent else {}
+        begin = time.perf_counter_ns()
         try:
-            found = self.package.predict(*arrays, **({"state": state} if self.recurrent else {}))
+            found = self.package.predict(*question.arrays, **state)
         except (ValueError, TypeError) as error:
             raise RequestError(422, str(error), "$.inputs") from None
+        spent = (time.perf_counter_ns() - begin) / 1e3
         outputs, after = found if self.recurrent else (found, None)
         parts = outputs if len(self.outputs) > 1 else (outputs,)
-        return dict(zip(self.outputs, map(np.asarray, parts), strict=True)), after
+        return dict(zip(self.outputs, map(np.asarray, parts), strict=True)), after, spent
 
-    def answer_bytes(self, body: bytes) -> Answer:
+    def question_in_bytes(self, body: bytes) -> Question:
         """
-        No answer: bytes don't say which arrays they are.
+        No question: bytes don't say which arrays they are.
 
         Raises:
             RequestError: 415.
         """
         raise RequestError(415, f"{BYTES} is for policies: send JSON, with arrays as base64 where they are large")
+
+    def kin(self, question: Question) -> Hashable | None:
+        """
+        Shapes and dtypes of one observation, which can share a batch with its like; None for any other question.
+        """
+        if not self.batched or question.memory or question.details:
+            return None
+        arrays = zip(question.arrays, self.spec["inputs"], strict=True)
+        if any(array.ndim != len(given["shape"]) - 1 for array, given in arrays):
+            return None
+        return tuple((array.shape, array.dtype.str) for array in question.arrays)
+
+    def join(self, questions: list[Question]) -> Question:
+        """
+        A batch of single observations of one kind.
+        """
+        return Question([np.stack(arrays) for arrays in zip(*(q.arrays for q in questions), strict=True)])
+
+    def split(self, results: Results, count: int) -> list[Results]:
+        """
+        The outputs of each observation of a joined batch.
+        """
+        outputs, _, spent = results
+        return [({name: found[number] for name, found in outputs.items()}, None, spent) for number in range(count)]
+
+    def example(self) -> Question:
+        """
+        One observation of zeros, of the shortest length.
+        """
+        least = self.spec.get("length", {}).get("least", 1)
+        skipped = 1 if self.batched else 0
+        shapes = [
+            [least if isinstance(size, str) else size for size in i["shape"][skipped:]] for i in self.spec["inputs"]
+        ]
+        return Question([np.zeros(shape, i["dtype"]) for shape, i in zip(shapes, self.spec["inputs"], strict=True)])
 
 
 def _numbers(value: Any, path: str) -> NDArray[Any]:

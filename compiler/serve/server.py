@@ -2,6 +2,7 @@
 The process around the application: granian's master and its workers.
 """
 
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -11,14 +12,17 @@ from granian.server.mp import MPServer
 
 from compiler.serve.application import Application
 from compiler.serve.models import open_model
+from compiler.serve.sessions import Sessions
 from compiler.serve.settings import Settings
 
 
-def create(target: str, settings: Settings, folders: tuple[Path, ...]) -> Application:
+def create(target: str, settings: Settings, folders: tuple[Path, ...], sessions: Sessions) -> Application:
     """
     The application of a worker, which loads the packages itself.
     """
-    models = [open_model(folder, settings.fields if number == 0 else ()) for number, folder in enumerate(folders)]
+    models = [
+        open_model(folder, sessions, settings.fields if number == 0 else ()) for number, folder in enumerate(folders)
+    ]
     return Application(settings, {model.name: model for model in models})
 
 
@@ -47,4 +51,6 @@ def run(settings: Settings, folders: tuple[Path, ...], as_json: bool = False) ->
         ssl_cert=settings.tls_cert,
         ssl_key=settings.tls_key,
     )
-    server.serve(target_loader=partial(create, settings=settings, folders=folders))
+    with tempfile.TemporaryDirectory(prefix="policyc-serve-") as folder:
+        sessions = Sessions(Path(folder) / "sessions", settings.session_expiry, settings.max_sessions)
+        server.serve(target_loader=partial(create, settings=settings, folders=folders, sessions=sessions))
