@@ -4,9 +4,9 @@ The way of a request: route, limits, body, handler, answer.
 An RSGI application, one in each worker.
 """
 
+import asyncio
 import hmac
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,11 +16,25 @@ from compiler.serve.answers import BYTES, Answer, Headers, RequestError, json_an
 from compiler.serve.batching import LONG, Queue
 from compiler.serve.bodies import read_body
 from compiler.serve.endpoint import Endpoint
+from compiler.serve.inference_v2 import (
+    SERVER,
+    Inference,
+    NamedTensors,
+    among_inputs,
+    inference_of,
+    metadata,
+    named_tensors,
+)
+from compiler.serve.metrics import OTHER, Row, Table
 from compiler.serve.models import Served
 from compiler.serve.settings import Settings
+from compiler.serve.tensors import HEADER_LENGTH
 
 JSON_TYPES: Final = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain"})
 """Types of bodies that are read as JSON: `curl -d` says that it sends a form."""
+
+CLIENT_GONE: Final = 499
+"""The status of a request that nobody waits for any more: it is counted and logged, not sent."""
 
 log = logging.getLogger("policyc.serve")
 
@@ -51,11 +65,13 @@ class Route:
         handlers: by method.
         public: whether it is answered without a token.
         model: the name of the model that it asks; "" for none.
+        requests: where requests for it are counted.
     """
 
     handlers: dict[str, Handler]
     public: bool = False
     model: str = ""
+    requests: int = OTHER
     allow: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,10 +87,13 @@ class Application:
     Args:
         settings: what the command line said.
         models: by name; the first one also answers at `/predict`.
+        row: what counts this worker's requests; one of its own if not given.
     """
 
-    def __init__(self, settings: Settings, models: dict[str, Served]) -> None:
+    def __init__(self, settings: Settings, models: dict[str, Served], row: Row | None = None) -> None:
         self.settings = settings
+        self.row = row or Table(len(models), 1).row(1)
+        self.row.attach()
         self.token = _token(settings)
         self.ready = True
         self.stopping = False
@@ -101,34 +120,57 @@ class Application:
         window = self.settings.batch_window_us
         if window is None and model.seconds < LONG:
             return None
-        return Queue(model.endpoint, (window or 0) / 1e6, self.settings.max_batch)
+        return Queue(model.endpoint, (window or 0) / 1e6, self.settings.max_batch, self.row.wait)
 
     def _routes(self) -> dict[str, Route]:
         routes = {
             "/v2/health/live": Route({"GET": lambda _: json_answer({"live": True})}, public=True),
             "/v2/health/ready": Route({"GET": self._readiness}, public=True),
+            "/v2": Route({"GET": lambda _: json_answer(SERVER)}),
+            "/metrics": Route({"GET": self._metrics}),
             "/models": Route({"GET": lambda _: json_answer({"models": [m.described() for m in self.models.values()]})}),
         }
         for number, model in enumerate(self.models.values()):
-            predict = Route({"POST": predicting(model.endpoint, self.queues[model.name])}, model=model.name)
+            model.endpoint.count = partial(self.row.predict, self.row.table.models[number])
+            requests, queue = partial(self.row.table.requests, number), self.queues[model.name]
+            predict = Route({"POST": predicting(model.endpoint, queue)}, model=model.name, requests=requests("predict"))
             routes[f"/models/{model.name}/predict"] = predict
             routes[f"/models/{model.name}"] = Route({"GET": describing(model)}, model=model.name)
             if number == 0:
                 routes["/predict"] = predict
+            tensors = named_tensors(model.endpoint)
+            place = f"/v2/models/{model.name}"
+            routes[place] = Route({"GET": answering(metadata(model.name, tensors))}, model=model.name)
+            routes[f"{place}/ready"] = Route({"GET": answering({"name": model.name, "ready": True})}, model=model.name)
+            infer = {"POST": inferring(model.name, model.endpoint, tensors, queue)}
+            routes[f"{place}/infer"] = Route(infer, model=model.name, requests=requests("infer"))
         return routes
 
     def _readiness(self, _: Call) -> Answer:
         ready = self.ready and not self.stopping
         return json_answer({"ready": ready}, 200 if ready else 503)
 
+    async def _metrics(self, call: Call) -> Answer:
+        """
+        In a thread of its own: requests do not wait until the library is imported and all is written.
+        """
+        accept = call.headers.get("accept") or ""
+        content, kind = await asyncio.get_running_loop().run_in_executor(None, self._exposition, accept)
+        return 200, [("content-type", kind)], content
+
+    def _exposition(self, accept: str) -> tuple[bytes, str]:
+        from compiler.serve.exposition import Identity, exposition
+
+        return exposition(self.row.table, [Identity(**model.identity) for model in self.models.values()], accept)
+
     async def __call__(self, scope: Any, proto: Any) -> None:
         """
         One request of RSGI.
         """
-        begin = time.perf_counter_ns()
+        begin = self.row.begin()
         method, path, headers = scope.method, scope.path, scope.headers
         route = self.routes.get(path)
-        size = 0
+        size, status = 0, CLIENT_GONE
         self.waiting += 1
         try:
             if route is None:
@@ -153,6 +195,7 @@ class Application:
             status, more, content = RequestError(500, "internal error; the server's log says more").answer()
         finally:
             self.waiting -= 1
+            self.row.answer(OTHER if route is None else route.requests, status, begin)
         if self.settings.cors:
             more = more + self._cross_origin(headers.get("origin"))
         proto.response_bytes(status, more, b"" if method == "HEAD" else content)
@@ -165,6 +208,7 @@ class Application:
 
     def _unknown(self, path: str) -> RequestError:
         parts = path.split("/")
+        parts = parts[1:] if parts[:2] == ["", "v2"] else parts
         if len(parts) > 2 and parts[1] == "models" and parts[2] not in self.models:
             return RequestError(404, f"there is no model {parts[2][:80]!a}; there are {', '.join(self.models)}")
         return RequestError(404, f"there is nothing at {path[:80]!a}; /docs says what there is")
@@ -229,6 +273,36 @@ def is_json(kind: str | None) -> bool:
     if kind in JSON_TYPES or kind.endswith("+json"):
         return True
     raise RequestError(415, f"expected a body of application/json or {BYTES}, found {kind[:60]!a}")
+
+
+def inferring(name: str, endpoint: Endpoint, tensors: NamedTensors, queue: Queue | None) -> Handler:
+    """
+    What answers a request of the Open Inference Protocol, at once or in turn.
+    """
+
+    def asked(call: Call) -> Inference:
+        is_json(call.headers.get("content-type"))
+        return inference_of(name, tensors, call.body, call.headers.get(HEADER_LENGTH))
+
+    def at_once(call: Call) -> Answer:
+        inference = asked(call)
+        with among_inputs():
+            return inference.answer(endpoint.compute(inference.question))
+
+    async def in_turn(call: Call, queue: Queue) -> Answer:
+        inference = asked(call)
+        with among_inputs():
+            return inference.answer(await queue.submit(inference.question))
+
+    return at_once if queue is None else partial(in_turn, queue=queue)
+
+
+def answering(content: Any) -> Handler:
+    """
+    What always answers the same.
+    """
+    answer = json_answer(content)
+    return lambda _: answer
 
 
 def describing(model: Served) -> Handler:

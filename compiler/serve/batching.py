@@ -35,13 +35,13 @@ class Queue:
         endpoint: what computes.
         window: seconds that a question waits for others.
         most: questions that share a batch.
-        counted: is told how many did, in the loop's thread.
+        wait: is told how many more or fewer wait or are computed, in the loop's thread.
     """
 
     def __init__(
-        self, endpoint: Endpoint, window: float, most: int, counted: Callable[[int], None] = lambda _: None
+        self, endpoint: Endpoint, window: float, most: int, wait: Callable[[int], None] = lambda _: None
     ) -> None:
-        self._endpoint, self._window, self._most, self._counted = endpoint, window, most, counted
+        self._endpoint, self._window, self._most, self._wait = endpoint, window, most, wait
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -62,7 +62,11 @@ class Queue:
                 self._thread = threading.Thread(target=self._work, args=(loop,), name="policyc-batches", daemon=True)
                 self._thread.start()
             self._changed.notify()
-        return await waiting.result
+        self._wait(1)
+        try:
+            return await waiting.result
+        finally:
+            self._wait(-1)
 
     def close(self) -> None:
         """
@@ -116,7 +120,6 @@ class Queue:
             return error
 
     def _give(self, answered: list[tuple[_Waiting, Any]]) -> None:
-        self._counted(len(answered))
         for waiting, result in answered:
             if waiting.result.cancelled():
                 continue  # the client has gone

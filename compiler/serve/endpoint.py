@@ -2,7 +2,7 @@
 What the server needs of a model, whatever its kind.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from compiler.serve.answers import Answer
@@ -15,6 +15,8 @@ class Endpoint(Protocol):
 
     spec: dict[str, Any]
     sha256: str
+    count: Callable[[int], None]
+    """Is told how many observations were computed at once."""
 
     def answer(self, body: bytes) -> Answer:
         """

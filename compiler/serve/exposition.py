@@ -15,12 +15,15 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from compiler.serve.metrics import (
+    BATCH,
     BATCHES,
     BEGUN,
     DURATIONS,
     ELAPSED,
+    ENDPOINTS,
     FAILED,
     MORE,
+    OTHER,
     RELOADED,
     REPLACED,
     STATUSES,
@@ -46,6 +49,11 @@ class Identity(NamedTuple):
 def exposition(table: Table, models: Sequence[Identity], accept: str) -> tuple[bytes, str]:
     """
     The metrics in the text format of Prometheus, or of OpenMetrics where the header `Accept` asks for it; and its type.
+
+    Args:
+        table: what was counted.
+        models: all of them, in the table's order.
+        accept: the request's header.
     """
     encode, content_type = choose_encoder(accept)
     return encode(Collected(table, models)), content_type
@@ -63,9 +71,9 @@ class Collected(Collector):
         """
         The families of metrics, for the library's encoders.
         """
-        cells = self._table.totals()
-        yield from _requests(self._table, cells)
-        yield from _predictions(self._table, cells)
+        cells, names = self._table.totals(), [identity.model for identity in self._models]
+        yield from _requests(self._table, names, cells)
+        yield from _predictions(self._table, names, cells)
         info = GaugeMetricFamily("policyc_model_info", "The models that answer.", labels=Identity._fields)
         for identity in self._models:
             info.add_metric(identity, 1)
@@ -74,22 +82,24 @@ class Collected(Collector):
         yield from _processes(self._table.pids)
 
 
-def _requests(table: Table, cells: list[int]) -> Iterator[Metric]:
+def _requests(table: Table, names: Sequence[str], cells: list[int]) -> Iterator[Metric]:
     labels = ["model", "endpoint"]
     requests = CounterMetricFamily("policyc_requests", "Requests that were answered.", labels=[*labels, "code"])
     failures = CounterMetricFamily("policyc_request_failures", "Those with a status from 400 on.", labels=labels)
     durations = HistogramMetricFamily(
         "policyc_request_duration_seconds", "From the head of a request to its answer.", labels=labels
     )
-    for route, begin in table.route_at.items():
+    kinds = [(model, endpoint) for model in range(len(names)) for endpoint in ENDPOINTS]
+    places = {(names[model], endpoint): table.requests(model, endpoint) for model, endpoint in kinds}
+    for kind, begin in {**places, ("", "other"): OTHER}.items():
         statuses = cells[begin : begin + STATUSES]
         for status, count in enumerate(statuses):
             if count:
-                requests.add_metric([*route, str(status)], count)
-        failures.add_metric(route, sum(statuses[400:]))
+                requests.add_metric([*kind, str(status)], count)
+        failures.add_metric(kind, sum(statuses[400:]))
         counts = cells[begin + STATUSES : begin + ELAPSED]
         bounds = [bound / 1e9 for bound in DURATIONS]
-        durations.add_metric(route, _buckets(bounds, counts), cells[begin + ELAPSED] / 1e9)
+        durations.add_metric(kind, _buckets(bounds, counts), cells[begin + ELAPSED] / 1e9)
     yield from (requests, failures, durations)
     # Rows are read while others write to them, a request's beginning before its end.
     in_flight = max(0, cells[BEGUN] - table.answered(cells))
@@ -97,18 +107,18 @@ def _requests(table: Table, cells: list[int]) -> Iterator[Metric]:
     yield GaugeMetricFamily("policyc_requests_waiting", "Those that wait to be computed.", cells[WAITING])
 
 
-def _predictions(table: Table, cells: list[int]) -> Iterator[Metric]:
+def _predictions(table: Table, names: Sequence[str], cells: list[int]) -> Iterator[Metric]:
     observations = CounterMetricFamily("policyc_observations", "Observations that were computed.", labels=["model"])
     batches = HistogramMetricFamily("policyc_batch_size", "Observations that were computed together.", labels=["model"])
     reloads = CounterMetricFamily(
         "policyc_model_reloads", "Changed folders that workers loaded, or could not.", labels=["model", "result"]
     )
-    for model, begin in table.model_at.items():
-        computed = cells[begin] + cells[begin + MORE]
-        observations.add_metric([model], computed)
-        batches.add_metric([model], _buckets(BATCHES, cells[begin : begin + MORE]), computed)
-        reloads.add_metric([model, "ok"], cells[begin + RELOADED])
-        reloads.add_metric([model, "failed"], cells[begin + FAILED])
+    for name, begin in zip(names, table.models, strict=True):
+        computed = cells[begin + BATCH] + cells[begin + MORE]
+        observations.add_metric([name], computed)
+        batches.add_metric([name], _buckets(BATCHES, cells[begin + BATCH : begin + MORE]), computed)
+        reloads.add_metric([name, "ok"], cells[begin + RELOADED])
+        reloads.add_metric([name, "failed"], cells[begin + FAILED])
     yield from (observations, batches, reloads)
 
 

@@ -19,13 +19,18 @@ DURATIONS: Final = tuple(digit * 10**power for power in range(4, 10) for digit i
 BATCHES: Final = tuple(2**power for power in range(13))
 """The same, in observations that were computed together."""
 
-# A row has cells of eight bytes. First what a worker has one of; then for each route a cell for each status, the
-# buckets of its durations and their sum; then for each model the buckets of its batches and the sums below.
-PID, BEGUN, WAITING, REPLACED, HEAD = range(5)
+ENDPOINTS: Final = ("predict", "infer")
+"""What requests ask of a model; all others are counted together."""
+
+# A row has cells of eight bytes: what a worker has one of, the requests that ask no model, and each model. Requests of
+# one kind have a cell for each status, the buckets of their durations and the sum of these; a model has the requests
+# for its endpoints, the buckets of its batches and the sums below.
+PID, BEGUN, WAITING, REPLACED, OTHER = range(5)
 STATUSES: Final = 600
 ELAPSED: Final = STATUSES + len(DURATIONS) + 1
-ROUTE: Final = ELAPSED + 1
-MORE: Final = len(BATCHES) + 1
+REQUESTS: Final = ELAPSED + 1
+BATCH: Final = len(ENDPOINTS) * REQUESTS
+MORE: Final = BATCH + len(BATCHES) + 1
 """The observations of all batches of more than one."""
 RELOADED: Final = MORE + 1
 FAILED: Final = RELOADED + 1
@@ -39,18 +44,21 @@ class Table:
     A row for the master, which is the first, and one for each worker. Made before workers are forked.
 
     Args:
-        models: their names.
-        routes: what requests are counted by: the name of a model, or nothing, and that of an endpoint.
+        models: how many there are.
         workers: how many there are at a time.
     """
 
-    def __init__(self, models: Sequence[str], routes: Sequence[tuple[str, str]], workers: int) -> None:
-        self.models, self.routes = tuple(models), tuple(routes)
-        self.route_at = {route: HEAD + ROUTE * index for index, route in enumerate(routes)}
-        begin = HEAD + ROUTE * len(routes)
-        self.model_at = {name: begin + MODEL * index for index, name in enumerate(models)}
-        self._width = -(-(begin + MODEL * len(models)) // LINE) * LINE
+    def __init__(self, models: int, workers: int) -> None:
+        self.models = range(OTHER + REQUESTS, OTHER + REQUESTS + MODEL * models, MODEL)
+        """Where each model begins in a row."""
+        self._width = -(-(self.models.start + MODEL * models) // LINE) * LINE
         self._cells = memoryview(mmap.mmap(-1, 8 * self._width * (workers + 1))).cast("Q")
+
+    def requests(self, model: int, endpoint: str) -> int:
+        """
+        Where requests for an endpoint of a model, the first one is 0, are counted: what `Row.answer` takes.
+        """
+        return self.models[model] + ENDPOINTS.index(endpoint) * REQUESTS
 
     def row(self, worker: int) -> "Row":
         """
@@ -77,7 +85,8 @@ class Table:
         """
         How many requests the cells of a row, or the sum of rows, say were answered.
         """
-        return sum(sum(cells[begin : begin + STATUSES]) for begin in self.route_at.values())
+        begins = [OTHER, *(begin + REQUESTS * kind for begin in self.models for kind in range(len(ENDPOINTS)))]
+        return sum(sum(cells[begin : begin + STATUSES]) for begin in begins)
 
 
 class Row:
@@ -86,14 +95,14 @@ class Row:
     """
 
     def __init__(self, cells: "memoryview[int]", table: Table) -> None:
-        self._cells, self._table = cells, table
+        self._cells, self.table = cells, table
 
     def attach(self) -> None:
         """
         Makes the row this process's. Requests that its predecessor did not live to answer are no longer in flight.
         """
         cells = self._cells
-        cells[PID], cells[WAITING], cells[BEGUN] = os.getpid(), 0, self._table.answered(cells.tolist())
+        cells[PID], cells[WAITING], cells[BEGUN] = os.getpid(), 0, self.table.answered(cells.tolist())
 
     def begin(self) -> int:
         """
@@ -102,24 +111,24 @@ class Row:
         self._cells[BEGUN] += 1
         return perf_counter_ns()
 
-    def answer(self, route: int, status: int, begun: int) -> None:
+    def answer(self, requests: int, status: int, begun: int) -> None:
         """
-        A request of a route (`Table.route_at`) is answered, or will never be: its status, at most 599, says so.
+        A request (`Table.requests`, or OTHER) is answered, or will never be: its status, at most 599, says so.
         """
         cells = self._cells
         elapsed = perf_counter_ns() - begun
-        cells[route + status] += 1
-        cells[route + STATUSES + bisect_left(DURATIONS, elapsed)] += 1
-        cells[route + ELAPSED] += elapsed
+        cells[requests + status] += 1
+        cells[requests + STATUSES + bisect_left(DURATIONS, elapsed)] += 1
+        cells[requests + ELAPSED] += elapsed
 
     def predict(self, model: int, observations: int) -> None:
         """
-        A model (`Table.model_at`) has computed so many observations at once.
+        A model (of `Table.models`) has computed so many observations at once.
         """
         if observations == 1:  # the usual case: what is in the first bucket needs no sum
-            self._cells[model] += 1
+            self._cells[model + BATCH] += 1
             return
-        self._cells[model + bisect_left(BATCHES, observations)] += 1
+        self._cells[model + BATCH + bisect_left(BATCHES, observations)] += 1
         self._cells[model + MORE] += observations
 
     def wait(self, change: int) -> None:
@@ -130,7 +139,7 @@ class Row:
 
     def reload(self, model: int, loaded: bool) -> None:
         """
-        The folder of a model had changed, and was loaded again, or could not be.
+        The folder of a model (of `Table.models`) had changed, and was loaded again, or could not be.
         """
         self._cells[model + (RELOADED if loaded else FAILED)] += 1
 

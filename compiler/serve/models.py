@@ -50,6 +50,18 @@ class Served:
         """
         return str(self.manifest["files"]["model.bin"])
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """
+        Which model it is, for metrics.
+        """
+        return {
+            "model": self.name,
+            "sha256": self.sha256,
+            "version": str(self.manifest.get("versions", {}).get("policyc", "")),
+            "source_sha256": str(self.package.SPEC["source"]["sha256"]),
+        }
+
     def described(self) -> dict[str, Any]:
         """
         What the model is, as plain values: for `/models` and the page.

@@ -38,7 +38,7 @@ class Question:
         single: whether it is one observation alone.
         rows: how many observations there are.
         deterministic: whether the best action is wanted, or one that is drawn.
-        details: whether more than the action is.
+        details: what is wanted besides, by the names in `Policy.details`.
         action_masks: None allows all.
         memory: the state, and where it is kept.
         episode_start: for each observation, whether to forget the state first.
@@ -49,7 +49,7 @@ class Question:
     single: bool
     rows: int
     deterministic: bool = True
-    details: bool = False
+    details: tuple[str, ...] = ()
     action_masks: NDArray[Any] | None = None
     memory: Memory | None = None
     episode_start: NDArray[np.bool_] | None = None
@@ -83,13 +83,14 @@ class Policy:
         self, package: ModuleType, spec: dict[str, Any], sha256: str, sessions: Sessions, fields: tuple[str, ...] = ()
     ) -> None:
         self.package, self.spec, self.sha256, self.sessions, self.fields = package, spec, sha256, sessions, fields
+        self.count: Callable[[int], None] = lambda rows: None
         self.space: dict[str, Any] = spec["observation"]
         self.recurrent, self.masked = "state" in spec, "action_masks" in spec
         self.request_type = self._request_type()
         self.decoder = msgspec.json.Decoder(self.request_type)
         self._predict: Callable[..., Any] = package.predict
-        self._details = {name: getattr(package, own) for name, own in DETAILS.items() if own in package.__all__}
-        self._takes = {name: set(inspect.signature(function).parameters) for name, function in self._details.items()}
+        self.details = {name: getattr(package, own) for name, own in DETAILS.items() if own in package.__all__}
+        self._takes = {name: set(inspect.signature(function).parameters) for name, function in self.details.items()}
         self._takes["predict"] = set(inspect.signature(self._predict).parameters)
         self.size = int(np.prod(self.space["shape"])) if self.space["kind"] == "Box" else 0
         """Numbers of an observation that is one array of them; 0 for other spaces."""
@@ -129,7 +130,9 @@ class Policy:
                 request = self._decode(body)
                 values = request.observation
                 if values.__class__ is list and request.deterministic and not request.details:
-                    return 200, JSON, b'{"action": %d}' % self._act(values_of("f", values))
+                    action = self._act(values_of("f", values))
+                    self.count(1)
+                    return 200, JSON, b'{"action": %d}' % action
             except Exception:
                 pass  # the other way says what is wrong
         question = self.question(body)
@@ -142,7 +145,8 @@ class Policy:
         request = parse(self.decoder, body)
         observation, single = self._observed(request)
         rows = 1 if single else len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
-        question = Question(observation, single, rows, request.deterministic, request.details)
+        details = tuple(self.details) if request.details else ()
+        question = Question(observation, single, rows, request.deterministic, details)
         if self.masked and request.action_masks is not ABSENT:
             question.action_masks = array(request.action_masks, "bool", "$.action_masks")
         if self.recurrent:
@@ -206,10 +210,11 @@ class Policy:
         begin = time.perf_counter_ns()
         try:
             actions, state = self._call("predict", self._predict, question)
+            self.count(question.rows)
             if not question.details:
                 return actions, state, {}
             spent = time.perf_counter_ns() - begin
-            found = {name: self._call(name, function, question) for name, function in self._details.items()}
+            found = {name: self._call(name, self.details[name], question) for name in question.details}
         except (ValueError, TypeError) as error:
             raise RequestError(422, str(error), "$.observation" if question.single else "$.observations") from None
         return actions, state, {**found, "microseconds": spent / 1e3}

@@ -3,7 +3,7 @@ A PyTorch program behind HTTP: named arrays in, named arrays out, and the state 
 """
 
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -56,6 +56,7 @@ class Program:
 
     def __init__(self, package: ModuleType, spec: dict[str, Any], sha256: str, sessions: Sessions) -> None:
         self.package, self.spec, self.sha256, self.sessions = package, spec, sha256, sessions
+        self.count: Callable[[int], None] = lambda rows: None
         self.recurrent = "states" in spec
         self.batched = spec["inputs"][0]["shape"][:1] == ("batch",)
         self.request_type = Predict
@@ -130,9 +131,16 @@ class Program:
         except (ValueError, TypeError) as error:
             raise RequestError(422, str(error), "$.inputs") from None
         spent = (time.perf_counter_ns() - begin) / 1e3
+        self.count(self._rows(question.arrays))
         outputs, after = found if self.recurrent else (found, None)
         parts = outputs if len(self.outputs) > 1 else (outputs,)
         return dict(zip(self.outputs, map(np.asarray, parts), strict=True)), after, spent
+
+    def _rows(self, arrays: list[NDArray[Any]]) -> int:
+        """
+        How many observations there are in the arrays of all inputs.
+        """
+        return len(arrays[0]) if self.batched and arrays[0].ndim == len(self.spec["inputs"][0]["shape"]) else 1
 
     def question_in_bytes(self, body: bytes) -> Question:
         """

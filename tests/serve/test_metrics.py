@@ -11,14 +11,15 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from compiler.serve.exposition import Identity, exposition
-from compiler.serve.metrics import BATCHES, DURATIONS, STATUSES, Table
+from compiler.serve.metrics import BATCHES, DURATIONS, OTHER, STATUSES, Table
 
-ROUTES = (("cartpole", "predict"), ("arm", "predict"), ("", "models"))
-MODELS = [Identity("cartpole", "ab" * 32, "0.1.0", "cd" * 32), Identity('a"r\\m', "0" * 64, "0.1.0", "")]
+CARTPOLE, ARM = 0, 1
+NAME = 'a"r\\m'
+MODELS = [Identity("cartpole", "ab" * 32, "0.1.0", "cd" * 32), Identity(NAME, "0" * 64, "0.1.0", "")]
 
 
 def table(workers: int = 2) -> Table:
-    return Table(("cartpole", "arm"), ROUTES, workers)
+    return Table(len(MODELS), workers)
 
 
 def read(of: Table) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -33,7 +34,7 @@ def sample(of: Table, name: str, **labels: str) -> float:
 
 def test_rows_are_added_up() -> None:
     counted = table()
-    predict = counted.route_at["cartpole", "predict"]
+    predict = counted.requests(CARTPOLE, "predict")
     for worker, statuses in enumerate(((200, 200, 422), (200, 503)), 1):
         row = counted.row(worker)
         for status in statuses:
@@ -43,32 +44,32 @@ def test_rows_are_added_up() -> None:
     assert sample(counted, "requests_total", **labels, code="422") == 1
     assert sample(counted, "request_failures_total", **labels) == 2
     assert sample(counted, "request_duration_seconds_count", **labels) == 5
-    assert sample(counted, "request_duration_seconds_count", model="", endpoint="models") == 0
+    assert sample(counted, "request_duration_seconds_count", model="", endpoint="other") == 0
 
 
-@pytest.mark.parametrize("route", range(len(ROUTES)))
+@pytest.mark.parametrize("place", [("cartpole", "predict"), ("cartpole", "infer"), (NAME, "predict"), ("", "other")])
 @pytest.mark.parametrize("status", [100, 200, STATUSES - 1])
-def test_a_cell_is_of_one_route_and_status(route: int, status: int) -> None:
+def test_a_cell_is_of_one_kind_of_request_and_status(place: tuple[str, str], status: int) -> None:
     counted = table(1)
-    row = counted.row(1)
-    row.answer(counted.route_at[ROUTES[route]], status, row.begin())
-    row.predict(counted.model_at["arm"], 5000)
+    row, (model, endpoint) = counted.row(1), place
+    kind = counted.requests([name.model for name in MODELS].index(model), endpoint) if model else OTHER
+    row.answer(kind, status, row.begin())
+    row.predict(counted.models[ARM], 5000)
     requests = {key: value for key, value in read(counted).items() if key[0] == "policyc_requests_total"}
-    model, endpoint = ROUTES[route]
     assert requests == {
         ("policyc_requests_total", (("code", str(status)), ("endpoint", endpoint), ("model", model))): 1
     }
-    assert sample(counted, "batch_size_bucket", model="arm", le="4096.0") == 0
-    assert sample(counted, "batch_size_count", model="arm") == 1
-    assert sample(counted, "batch_size_sum", model="arm") == 5000
+    assert sample(counted, "batch_size_bucket", model=NAME, le="4096.0") == 0
+    assert sample(counted, "batch_size_count", model=NAME) == 1
+    assert sample(counted, "batch_size_sum", model=NAME) == 5000
     assert sample(counted, "observations_total", model="cartpole") == 0
 
 
 def test_durations_are_seconds_in_cumulative_buckets() -> None:
     counted = table()
-    row, labels = counted.row(2), {"model": "arm", "endpoint": "predict"}
+    row, labels = counted.row(2), {"model": NAME, "endpoint": "predict"}
     for seconds in (0, 0.003, 7):
-        row.answer(counted.route_at["arm", "predict"], 200, perf_counter_ns() - int(seconds * 1e9))
+        row.answer(counted.requests(ARM, "predict"), 200, perf_counter_ns() - int(seconds * 1e9))
     buckets = {
         dict(key)["le"]: value
         for (name, key), value in read(counted).items()
@@ -85,18 +86,18 @@ def test_durations_are_seconds_in_cumulative_buckets() -> None:
 
 def test_a_batch_as_large_as_a_bound_is_in_its_bucket() -> None:
     counted = table()
-    row, arm = counted.row(1), counted.model_at["arm"]
+    row, arm = counted.row(1), counted.models[ARM]
     for observations in (1, 8, 9):
         row.predict(arm, observations)
-    assert sample(counted, "batch_size_bucket", model="arm", le="8.0") == 2
-    assert sample(counted, "batch_size_bucket", model="arm", le="16.0") == 3
-    assert sample(counted, "observations_total", model="arm") == 18
+    assert sample(counted, "batch_size_bucket", model=NAME, le="8.0") == 2
+    assert sample(counted, "batch_size_bucket", model=NAME, le="16.0") == 3
+    assert sample(counted, "observations_total", model=NAME) == 18
     assert BATCHES[-1] == 4096
 
 
 def test_requests_in_flight_and_waiting() -> None:
     counted = table()
-    row, predict = counted.row(1), counted.route_at["arm", "predict"]
+    row, predict = counted.row(1), counted.requests(ARM, "predict")
     first, _ = row.begin(), row.begin()
     row.wait(2)
     row.wait(-1)
@@ -106,16 +107,16 @@ def test_requests_in_flight_and_waiting() -> None:
     counted.row(1).attach()  # the worker died, and its successor has nothing in flight
     assert sample(counted, "requests_in_flight") == 0
     assert sample(counted, "requests_waiting") == 0
-    assert sample(counted, "requests_total", model="arm", endpoint="predict", code="200") == 1
+    assert sample(counted, "requests_total", model=NAME, endpoint="predict", code="200") == 1
 
 
 def test_reloads_and_replaced_workers() -> None:
     counted = table()
-    counted.row(1).reload(counted.model_at["arm"], True)
-    counted.row(2).reload(counted.model_at["arm"], False)
+    counted.row(1).reload(counted.models[ARM], True)
+    counted.row(2).reload(counted.models[ARM], False)
     counted.row(0).replace()
-    assert sample(counted, "model_reloads_total", model="arm", result="ok") == 1
-    assert sample(counted, "model_reloads_total", model="arm", result="failed") == 1
+    assert sample(counted, "model_reloads_total", model=NAME, result="ok") == 1
+    assert sample(counted, "model_reloads_total", model=NAME, result="failed") == 1
     assert sample(counted, "workers_replaced_total") == 1
 
 
@@ -174,8 +175,8 @@ FORKING = """
 import os, signal
 from compiler.serve.metrics import MORE, Table
 
-table = Table(["arm"], [("arm", "predict")], 4)
-route = table.route_at["arm", "predict"]
+table = Table(1, 4)
+requests = table.requests(0, "predict")
 children = []
 for worker in range(1, 5):
     child = os.fork()
@@ -183,13 +184,13 @@ for worker in range(1, 5):
         row = table.row(worker)
         row.attach()
         for _ in range(1000):
-            row.answer(route, 200, row.begin())
-            row.predict(table.model_at["arm"], 3 if worker % 2 else 1)
+            row.answer(requests, 200, row.begin())
+            row.predict(table.models[0], 3 if worker % 2 else 1)
         os.kill(os.getpid(), signal.SIGKILL)
     children.append(child)
 for child in children:
     os.waitpid(child, 0)
 assert sorted(table.pids) == sorted(children)
 cells = table.totals()
-print(table.answered(cells), cells[table.model_at["arm"] + MORE])
+print(table.answered(cells), cells[table.models[0] + MORE])
 """
