@@ -70,7 +70,7 @@ class Queue:
 
     def close(self) -> None:
         """
-        Ends the thread after what waits.
+        Ends the thread after what waits; what still comes is answered too.
         """
         with self._changed:
             self._closed = True
@@ -89,6 +89,7 @@ class Queue:
             while not self._waiting and not self._closed:
                 self._changed.wait()
             if not self._waiting:
+                self._thread = None
                 return []
         if self._window and self._waiting[0].kin is not None and len(self._waiting) < self._most:
             time.sleep(self._window)
