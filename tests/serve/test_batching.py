@@ -5,6 +5,7 @@ Requests that share a batch: each gets its own answer, whatever the others asked
 import asyncio
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -46,14 +47,18 @@ class Doubling:
         return results
 
 
+def queue_of(endpoint: Any, *arguments: Any) -> Queue:
+    return Queue(endpoint, *arguments)
+
+
 def answers(endpoint, questions, window=0.0, most=4):
     """
     What a queue gives for questions that all wait when it begins.
     """
-    counts = []
+    counts: list[int] = []
 
     async def ask():
-        queue = Queue(endpoint, window, most, counts.append)
+        queue = queue_of(endpoint, window, most, counts.append)
         endpoint.gate.clear()
         first = asyncio.create_task(queue.submit(0))
         await asyncio.sleep(0.02)
@@ -106,7 +111,7 @@ def test_a_window_waits_for_others():
     endpoint = Doubling()
 
     async def ask():
-        queue = Queue(endpoint, 0.2, 4)
+        queue = queue_of(endpoint, 0.2, 4)
         first = asyncio.create_task(queue.submit(1))
         await asyncio.sleep(0.05)
         found = [await queue.submit(3), await first]
@@ -121,7 +126,7 @@ def test_a_client_that_has_gone_is_passed_over():
     endpoint = Doubling()
 
     async def ask():
-        queue = Queue(endpoint, 0, 4)
+        queue = queue_of(endpoint, 0, 4)
         endpoint.gate.clear()
         gone = asyncio.create_task(queue.submit(1))
         await asyncio.sleep(0.02)
@@ -142,7 +147,7 @@ def test_the_loop_is_free_while_a_batch_is_computed():
     endpoint = Doubling()
 
     async def ask():
-        queue = Queue(endpoint, 0, 4)
+        queue = queue_of(endpoint, 0, 4)
         endpoint.gate.clear()
         waiting = asyncio.create_task(queue.submit(1))
         for _ in range(5):
@@ -159,7 +164,7 @@ def test_a_closed_queue_answers_what_waits_and_ends_its_thread():
     endpoint = Doubling()
 
     async def ask():
-        queue = Queue(endpoint, 0, 4)
+        queue = queue_of(endpoint, 0, 4)
         endpoint.gate.clear()
         tasks = [asyncio.create_task(queue.submit(number)) for number in (1, 3)]
         await asyncio.sleep(0.02)
