@@ -124,6 +124,12 @@ def bench(session: nox.Session) -> None:
     run(session, environment(session, "full", FULL), "-m", "benchmarks", *session.posargs)
 
 
+@nox.session(name="bench-http", python=False, default=False)
+def bench_http(session: nox.Session) -> None:
+    """Measure `policyc serve` beside http.server, FastAPI and BentoML; takes wrk."""
+    run(session, environment(session, "full", FULL), "-m", "benchmarks.http", *session.posargs)
+
+
 @nox.session(python=False)
 def docs(session: nox.Session) -> None:
     """Check the generated tables in README and docs; `-- --write` renews them."""

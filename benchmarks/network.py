@@ -89,13 +89,7 @@ class Network:
             batch: (batch, ...).
             masks: bool (batch, choices), for masked networks; without them everything is allowed.
         """
-        x = batch
-        for layer in self.layers:
-            x = layer.run(x)
-            if layer.activation == "tanh":
-                x = np.tanh(x)
-            elif layer.activation == "relu":
-                x = np.maximum(x, 0)
+        x = self.scores(batch)
         if masks is not None:
             x = np.where(masks, x, FORBIDDEN)
         if self.low is None or self.high is None:
@@ -103,6 +97,19 @@ class Network:
         if self.clipped:
             return np.asarray(np.clip(x, self.low, self.high))
         return np.asarray(self.low + np.float32(0.5) * (x + 1) * (self.high - self.low))
+
+    def scores(self, batch: Floats) -> Floats:
+        """
+        What the last layer says, before an action is made of it.
+        """
+        x = batch
+        for layer in self.layers:
+            x = layer.run(x)
+            if layer.activation == "tanh":
+                x = np.tanh(x)
+            elif layer.activation == "relu":
+                x = np.maximum(x, 0)
+        return x
 
     @property
     def multiply_adds(self) -> int:

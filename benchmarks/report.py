@@ -47,7 +47,7 @@ class Table:
         The table in Markdown.
         """
         lines = [list(COLUMNS), *(list(_texts(row)) for row in self.rows)]
-        return _section(self.title, self.reach, _markdown(lines, "lrrrl"))
+        return _section(self.title, self.reach, markdown(lines, "lrrrl"))
 
     def to_json(self) -> dict[str, Any]:
         """
@@ -88,7 +88,7 @@ class SizeTable:
         for row in self.rows:
             size = "-" if row.size is None else f"{row.size:,}"
             lines.append([row.what, size, "" if row.reach is None else f"{row.reach:,}", row.note])
-        return _section(self.title, "", _markdown(lines, "lrrl"))
+        return _section(self.title, "", markdown(lines, "lrrl"))
 
     def to_json(self) -> dict[str, Any]:
         """
@@ -156,7 +156,7 @@ def _section(title: str, reach: str, body: str) -> str:
     return f"### {title}\n" + (f"\nTo reach: {reach}.\n" if reach else "") + f"\n{body}\n"
 
 
-def _markdown(lines: Sequence[Sequence[str]], sides: str) -> str:
+def markdown(lines: Sequence[Sequence[str]], sides: str) -> str:
     """
     A table whose first line is its head; the sides say of each column whether it lies left or right.
     """
