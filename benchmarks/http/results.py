@@ -2,6 +2,7 @@
 What a run found, and whether it is what the issue asks for. Needs nothing but the standard library.
 """
 
+import math
 import statistics
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -83,6 +84,13 @@ class Measured:
     """Cores that processes kept busy which are neither the server's nor the load's: 0 on a quiet machine."""
     rates: tuple[float, ...]
     """Of each turn."""
+
+    @property
+    def processor_time(self) -> float:
+        """
+        Of the server for one request, in seconds. Unlike the rate it changes little where something else runs.
+        """
+        return self.cpu / self.rate if self.rate else math.nan
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,10 @@ from rich.table import Table
 from benchmarks.http.results import MB, Measured, Result
 from benchmarks.report import duration, markdown
 
+LOAD = ("server", "connections", "requests/s", "observations/s", "p50", "p99", "p99.9", "errors", "cores", "processor")
+"""Of a table of load. The last two are the server's: the cores it kept busy, its processor time for a request."""
+SERVER = ("server", "ready after", "resident", "proportional", "private", "processes", "what it is")
+VERDICT = ("server", "right", "wrong", "lost", "first fault")
 WORKER = -1
 """A server's last process: it has one worker, or does its work itself."""
 
@@ -33,17 +37,10 @@ def grids(result: Result) -> Iterator[Grid]:
     """
     reaches = [(one.what, one.wanted, one.found, "yes" if one.reached else "no") for one in result.reaches()]
     yield Grid("What was to be reached", ("what", "wanted", "found", "reached"), "lrrl", reaches)
-    head = ("server", "connections", "requests/s", "observations/s", "p50", "p99", "p99.9", "errors", "server's cores")
     for title, rows in _cases(result).items():
-        yield Grid(title, head, "lrrrrrrrr", [_line(one) for one in rows])
-    yield Grid(
-        "Start and memory",
-        ("server", "ready after", "resident", "proportional", "private", "processes", "what it is"),
-        "lrrrrrl",
-        list(_servers(result)),
-    )
-    yield Grid("Answers compared with those of Stable-Baselines3", ("server", "right", "wrong", "lost", "first fault"),
-               "lrrrl", list(_verdicts(result)))  # fmt: skip
+        yield Grid(title, LOAD, "lrrrrrrrrr", [_line(one) for one in rows])
+    yield Grid("Start, and memory of the process that answers", SERVER, "lrrrrrl", list(_servers(result)))
+    yield Grid("Answers compared with those of Stable-Baselines3", VERDICT, "lrrrl", list(_verdicts(result)))
 
 
 def tables(result: Result) -> Iterator[Table]:
@@ -82,7 +79,8 @@ def _cases(result: Result) -> dict[str, list[Measured]]:
 def _line(one: Measured) -> tuple[str, ...]:
     times = (duration(seconds) for seconds in (one.p50, one.p99, one.p999))
     rates = (f"{one.rate:,.0f}", f"{one.rate * one.rows:,.0f}")
-    return (one.server, str(one.connections), *rates, *times, f"{one.errors:,}", f"{one.cpu:.2f}")
+    used = (f"{one.cpu:.2f}", duration(one.processor_time))
+    return (one.server, str(one.connections), *rates, *times, f"{one.errors:,}", *used)
 
 
 def _servers(result: Result) -> Iterator[tuple[str, ...]]:
