@@ -15,7 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.serve.answers import BYTES, JSON, Answer, RequestError, json_answer
-from compiler.serve.requests import ABSENT, Absent, Encoded, Number, array, masks_type, parse, rows_type, space_type
+from compiler.serve.encoded import Encoded
+from compiler.serve.requests import (
+    ABSENT,
+    Absent,
+    array,
+    element_type,
+    expect_shape,
+    masks_type,
+    parse,
+    rows_type,
+    shapes_of,
+    space_type,
+)
 from compiler.serve.sessions import Memory, Sessions, recall, remember
 
 DETAILS: Final = {
@@ -107,15 +119,15 @@ class Policy:
             batch |= Encoded
         # Names that are no identifiers may not collide with the others: they go by a number inside.
         fields: list[Any] = [("observation", one | Absent, ABSENT), ("observations", batch | Absent, ABSENT)]
-        fields += [(f"field_{number}", Number | Absent, ABSENT) for number in range(len(self.fields))]
+        number: Any = element_type(_dtype(self.space))
+        fields += [(f"field_{place}", number | Absent, ABSENT) for place in range(len(self.fields))]
         fields += [("deterministic", bool, True), ("details", bool, False)]
         if self.masked:
-            masks = masks_type(self.spec["action_masks"]["count"])
-            fields.append(("action_masks", masks | rows_type(masks) | Absent, ABSENT))
+            fields.append(("action_masks", masks_type() | Absent, ABSENT))
         if self.recurrent:
             fields += [("state", str | Absent, ABSENT), ("session", str | Absent, ABSENT)]
             fields.append(("episode_start", bool | list[bool], False))
-        names = {f"field_{number}": name for number, name in enumerate(self.fields)}
+        names = {f"field_{place}": name for place, name in enumerate(self.fields)}
         return msgspec.defstruct("Predict", fields, forbid_unknown_fields=True, rename=names, kw_only=True)
 
     def answer(self, body: bytes) -> Answer:
@@ -129,7 +141,8 @@ class Policy:
             try:
                 request = self._decode(body)
                 values = request.observation
-                if values.__class__ is list and request.deterministic and not request.details:
+                others = request.observations is not ABSENT or request.details
+                if values.__class__ is list and request.deterministic and not others:
                     action = self._act(values_of("f", values))
                     self.count(1)
                     return 200, JSON, b'{"action": %d}' % action
@@ -148,11 +161,10 @@ class Policy:
         details = tuple(self.details) if request.details else ()
         question = Question(observation, single, rows, request.deterministic, details)
         if self.masked and request.action_masks is not ABSENT:
-            question.action_masks = array(request.action_masks, "bool", "$.action_masks")
+            question.action_masks = self._masks(request.action_masks, None if single else rows)
         if self.recurrent:
             shape = (self.spec["state"]["layers"], rows, self.spec["state"]["units"])
-            starts = request.episode_start
-            question.episode_start = np.full(rows, starts) if isinstance(starts, bool) else np.array(starts, np.bool_)
+            question.episode_start = _starts(request.episode_start, rows)
             question.memory = recall(request, self.sha256, (shape, shape), self.sessions)
         return question
 
@@ -167,8 +179,9 @@ class Policy:
             "fields": any(value is not ABSENT for value in named),
         }
         if sum(given.values()) != 1:
-            names = ["observation", "observations", *([", ".join(self.fields)] if self.fields else [])]
-            raise RequestError(422, f"expected one of {' | '.join(names)}, found {sum(given.values())} of them", "$")
+            names = ["observation", "observations", *(["all of " + ", ".join(self.fields)] if self.fields else [])]
+            found = " and ".join(name for name, there in given.items() if there) or "none"
+            raise RequestError(422, f"expected {' or '.join(names)}, found {found}", "$")
         if given["fields"]:
             missing = [name for name, value in zip(self.fields, named, strict=True) if value is ABSENT]
             if missing:
@@ -176,29 +189,40 @@ class Policy:
             return np.array(named, self.space["dtype"]), True
         if given["observation"]:
             return self._arrays(request.observation, "$.observation"), True
-        return self._batch(request.observations), False
+        return self._batch(request.observations, "$.observations"), False
 
-    def _batch(self, rows: Any) -> Any:
-        path = "$.observations"
-        if self.space["kind"] != "Dict":
-            if isinstance(rows, list) and any(isinstance(row, Encoded) for row in rows):
-                rows = [self._arrays(row, f"{path}[{number}]") for number, row in enumerate(rows)]
-            found = self._arrays(rows, path)
-            if found.ndim < 1 or not len(found):
-                raise RequestError(422, "expected at least one observation, found none", path)
+    def _batch(self, rows: Any, path: str) -> Any:
+        """
+        Observations with the batch in front: given as a list, or as one encoded array.
+        """
+        alone = self.space["kind"] == "Dict" or (isinstance(rows, list) and any(isinstance(r, Encoded) for r in rows))
+        if not alone:
+            found = array(rows, _dtype(self.space), path)
+            expect_shape(found, shapes_of(self.space), path, batch=True)
             return found
         parts = [self._arrays(row, f"{path}[{number}]") for number, row in enumerate(rows)]
         try:
-            return {key: np.stack([part[key] for part in parts]) for key in self.space["spaces"]}
-        except ValueError as error:
-            raise RequestError(422, str(error), path) from None
+            if self.space["kind"] == "Dict":
+                return {key: np.stack([part[key] for part in parts]) for key in self.space["spaces"]}
+            return np.stack(parts)
+        except ValueError:
+            raise RequestError(422, "expected images of one order, found channels first and last", path) from None
 
     def _arrays(self, value: Any, path: str) -> Any:
+        """
+        One observation.
+        """
         if self.space["kind"] == "Dict":
-            parts = msgspec.structs.astuple(value)
-            keys = zip(self.space["spaces"].items(), parts, strict=True)
-            return {key: array(part, _dtype(space), f"{path}.{key}") for (key, space), part in keys}
-        return array(value, _dtype(self.space), path)
+            spaces, parts = self.space["spaces"].items(), msgspec.structs.astuple(value)
+            keys = zip(spaces, parts, strict=True)
+            return {key: _shaped(part, space, f"{path}.{key}") for (key, space), part in keys}
+        return _shaped(value, self.space, path)
+
+    def _masks(self, value: Any, rows: int | None) -> NDArray[Any]:
+        masks = array(value, "bool", "$.action_masks")
+        count = self.spec["action_masks"]["count"]
+        expect_shape(masks, ((count,) if rows is None else (rows, count),), "$.action_masks")
+        return masks
 
     def compute(self, question: Question) -> Results:
         """
@@ -290,7 +314,7 @@ class Policy:
         One observation of zeros.
         """
         parts = self.space["spaces"] if self.space["kind"] == "Dict" else {"": self.space}
-        zeros = {key: np.zeros(_shape(part), _dtype(part)) for key, part in parts.items()}
+        zeros = {key: np.zeros(shapes_of(part)[0], _dtype(part)) for key, part in parts.items()}
         return Question(zeros if self.space["kind"] == "Dict" else zeros[""], True, 1)
 
 
@@ -298,8 +322,19 @@ def _dtype(space: dict[str, Any]) -> str:
     return str(space["dtype"]) if space["kind"] == "Box" else "int64"
 
 
-def _shape(space: dict[str, Any]) -> tuple[int, ...]:
-    return (len(space["nvec"]),) if space["kind"] == "MultiDiscrete" else tuple(space.get("shape", ()))
+def _shaped(value: Any, space: dict[str, Any], path: str) -> NDArray[Any]:
+    found = array(value, _dtype(space), path)
+    expect_shape(found, shapes_of(space), path)
+    return found
+
+
+def _starts(value: bool | list[bool], rows: int) -> NDArray[np.bool_]:
+    if isinstance(value, bool):
+        return np.full(rows, value)
+    if len(value) != rows:
+        message = f"expected true or false, or {rows} of them in an array, found an array of length {len(value)}"
+        raise RequestError(422, message, "$.episode_start")
+    return np.array(value, np.bool_)
 
 
 def _bytes_answer(actions: NDArray[Any]) -> Answer:

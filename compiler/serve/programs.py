@@ -13,19 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.serve.answers import BYTES, Answer, RequestError, json_answer
-from compiler.serve.requests import ABSENT, Absent, Encoded, array, decoded, parse
+from compiler.serve.requests import ABSENT, Absent, array, input_type, parse
 from compiler.serve.sessions import Memory, Sessions, recall, remember
-
-
-class Predict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """
-    Arrays by the names of the inputs, each with or without the batch in front.
-    """
-
-    inputs: dict[str, Any]
-    state: str | Absent = ABSENT
-    session: str | Absent = ABSENT
-    details: bool = False
 
 
 @dataclass(slots=True)
@@ -59,10 +48,23 @@ class Program:
         self.count: Callable[[int], None] = lambda rows: None
         self.recurrent = "states" in spec
         self.batched = spec["inputs"][0]["shape"][:1] == ("batch",)
-        self.request_type = Predict
-        self.decoder = msgspec.json.Decoder(Predict)
         self.inputs = {array["name"]: array for array in spec["inputs"]}
         self.outputs = [array["name"] for array in spec["outputs"]]
+        self.request_type = self._request_type()
+        self.decoder = msgspec.json.Decoder(self.request_type)
+
+    def _request_type(self) -> Any:
+        # Names of inputs may be keywords of Python: they go by a number inside.
+        parts, names = [], {}
+        for number, (name, given) in enumerate(self.inputs.items()):
+            dimensions = len(given["shape"]) - self.batched
+            parts.append((f"input_{number}", input_type(given["dtype"], dimensions, self.batched)))
+            names[f"input_{number}"] = name
+        inputs = msgspec.defstruct("Inputs", parts, forbid_unknown_fields=True, rename=names)
+        fields: list[Any] = [("inputs", inputs), ("details", bool, False)]
+        if self.recurrent:
+            fields += [("state", str | Absent, ABSENT), ("session", str | Absent, ABSENT)]
+        return msgspec.defstruct("Predict", fields, forbid_unknown_fields=True, kw_only=True)
 
     def answer(self, body: bytes) -> Answer:
         """
@@ -79,17 +81,12 @@ class Program:
         What a body of JSON asks.
         """
         request = parse(self.decoder, body)
-        if set(request.inputs) != set(self.inputs):
-            found = ", ".join(sorted(map(ascii, request.inputs)))[:200] or "none"
-            raise RequestError(422, f"expected {', '.join(self.inputs)}, found {found}", "$.inputs")
-        arrays = [self._array(name, request.inputs[name]) for name in self.inputs]
-        if self.recurrent:
-            shapes = tuple(tuple(state["shape"]) for state in self.spec["states"])
-            return Question(arrays, recall(request, self.sha256, shapes, self.sessions), request.details)
-        for name in ("state", "session"):
-            if getattr(request, name) is not ABSENT:
-                raise RequestError(422, "this model has no state", f"$.{name}")
-        return Question(arrays, None, request.details)
+        named = zip(self.inputs.values(), msgspec.structs.astuple(request.inputs), strict=True)
+        arrays = [_array(given, value) for given, value in named]
+        if not self.recurrent:
+            return Question(arrays, None, request.details)
+        shapes = tuple(tuple(state["shape"]) for state in self.spec["states"])
+        return Question(arrays, recall(request, self.sha256, shapes, self.sessions), request.details)
 
     def result(self, question: Question, results: Results) -> Answer:
         """
@@ -104,19 +101,6 @@ class Program:
             content |= remember(question.memory, self.sha256, after, self.sessions)
         return json_answer(content | ({"microseconds": microseconds} if question.details else {}))
 
-    def _array(self, name: str, value: Any) -> NDArray[Any]:
-        path = f"$.inputs.{name}"
-        if isinstance(value, dict):
-            try:
-                return decoded(msgspec.convert(value, Encoded), path)
-            except msgspec.ValidationError as error:
-                raise RequestError(422, str(error), path) from None
-        found = array(value, "O", path) if not isinstance(value, list) else _numbers(value, path)
-        dtype = self.inputs[name]["dtype"]
-        if dtype not in ("float32", "float64") and found.dtype.kind not in "iub":
-            raise RequestError(422, f"expected {dtype}, found other numbers", path)
-        return found.astype(dtype) if dtype.startswith("float") else found
-
     def compute(self, question: Question) -> Results:
         """
         The outputs by their names, the next state (None for a model without), and the time that it took.
@@ -129,7 +113,8 @@ class Program:
         try:
             found = self.package.predict(*question.arrays, **state)
         except (ValueError, TypeError) as error:
-            raise RequestError(422, str(error), "$.inputs") from None
+            name = str(error).partition(":")[0]
+            raise RequestError(422, str(error), f"$.inputs.{name}" if name in self.inputs else "$.inputs") from None
         spent = (time.perf_counter_ns() - begin) / 1e3
         self.count(self._rows(question.arrays))
         outputs, after = found if self.recurrent else (found, None)
@@ -187,11 +172,8 @@ class Program:
         return Question([np.zeros(shape, i["dtype"]) for shape, i in zip(shapes, self.spec["inputs"], strict=True)])
 
 
-def _numbers(value: Any, path: str) -> NDArray[Any]:
-    try:
-        found = np.array(value)
-    except (ValueError, TypeError, OverflowError):
-        found = np.array(None)
-    if found.dtype.kind not in "iubf":
-        raise RequestError(422, "expected nested arrays of numbers, of one length at each depth", path)
-    return found
+def _array(given: dict[str, Any], value: Any) -> NDArray[Any]:
+    """
+    An input as `predict` takes it; what is encoded in another dtype is left to it.
+    """
+    return array(value, given["dtype"], f"$.inputs.{given['name']}")

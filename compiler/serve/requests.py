@@ -1,14 +1,12 @@
 """
 Types of JSON that are made from a predictor's SPEC, and the arrays that come in them.
 
-msgspec checks a request against its type while it parses; shapes and ranges are a part of the types, so that the schema
-of the API says them too. What JSON can't say (sizes of an encoded array) is checked here.
+msgspec checks a request against its type while it parses: kinds and ranges of numbers, depths and most lengths are a
+part of the types, so that the schema of the API says them too, and nothing large is made of what is refused. What a
+type can't say is checked here: ragged arrays, sizes of an encoded array, shapes that depend on each other.
 """
 
-import base64
-import binascii
 import math
-import re
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -16,28 +14,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.serve.answers import RequestError
+from compiler.serve.encoded import Encoded
+from compiler.serve.refusals import explained, not_json
 
 T = TypeVar("T")
 
-LARGEST = float(np.finfo(np.float32).max)
-Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
-"""Whatever float32 holds, which is finite."""
-
-ENCODED = ("float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
-"""Types of numbers that an encoded array may have."""
-
 ABSENT = msgspec.UNSET
 Absent = msgspec.UnsetType
+Truth = Annotated[int, msgspec.Meta(ge=0, le=1)] | bool
 
 
-class Encoded(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+def element_type(dtype: str) -> Any:
     """
-    An array as its bytes: little endian, the last dimension innermost.
+    The type of one number of an array: what this dtype holds, and finite.
     """
+    if dtype == "bool":
+        return Truth
+    if dtype == "float64":
+        return float
+    if dtype.startswith("float"):
+        # The last number before half of a step beyond the largest is rounded to the largest, not to infinity.
+        largest, before = np.finfo(dtype).max, np.nextafter(np.finfo(dtype).max, 0, dtype=dtype)
+        most = math.nextafter(float(largest) + (float(largest) - float(before)) / 2, 0)
+        return Annotated[float, msgspec.Meta(ge=-most, le=most)]
+    limits = np.iinfo(dtype)
+    return Annotated[int, msgspec.Meta(ge=int(limits.min), le=min(int(limits.max), 2**63 - 1))]
 
-    base64: str
-    shape: list[Annotated[int, msgspec.Meta(ge=0, le=2**40)]]
-    dtype: str = "float32"
+
+Number = element_type("float32")
 
 
 def space_type(space: dict[str, Any]) -> Any:
@@ -52,31 +56,57 @@ def space_type(space: dict[str, Any]) -> Any:
         case "Discrete":
             return Annotated[int, msgspec.Meta(ge=0, lt=space["n"])]
         case "MultiDiscrete":
-            return _listed(int, (len(space["nvec"]),)) | Encoded
+            return _listed(Annotated[int, msgspec.Meta(ge=0, lt=max(space["nvec"]))], (len(space["nvec"]),)) | Encoded
         case "MultiBinary":
-            return _listed(Annotated[int, msgspec.Meta(ge=0, le=1)] | bool, space["shape"]) | Encoded
+            return _listed(Truth, space["shape"]) | Encoded
         case _:
-            whole = Annotated[int, msgspec.Meta(ge=0, le=255)] if space["dtype"] == "uint8" else Number
-            return _listed(whole, space["shape"]) | Encoded if space["shape"] else whole
+            element, shapes = element_type(space["dtype"]), shapes_of(space)
+            if not shapes[0]:
+                return element
+            return (_listed(element, shapes[0]) if len(shapes) == 1 else _nested(element, len(shapes[0]))) | Encoded
 
 
-def masks_type(count: int) -> Any:
+def shapes_of(space: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
     """
-    The type of one observation's masks.
+    The shapes that one observation may have: images may have their channels first or last.
     """
-    return _listed(Annotated[int, msgspec.Meta(ge=0, le=1)] | bool, (count,))
+    if space["kind"] == "MultiDiscrete":
+        return ((len(space["nvec"]),),)
+    shape = tuple(space.get("shape", ()))
+    return (shape, (*shape[1:], shape[0])) if space.get("dtype") == "uint8" and len(shape) == 3 else (shape,)
+
+
+def masks_type() -> Any:
+    """
+    The type of masks, of one observation or of a batch.
+    """
+    return _nested(Truth | list[Truth], 1)
 
 
 def rows_type(one: Any) -> Any:
     """
     The type of a batch, which is never empty.
     """
-    return Annotated[list[one], msgspec.Meta(min_length=1)]
+    return _nested(one, 1)
+
+
+def input_type(dtype: str, dimensions: int, batched: bool) -> Any:
+    """
+    The type of a program's input: nested arrays of a number of dimensions, or with one more for a batch.
+    """
+    element: Any = element_type(dtype)
+    return _nested(element | list[element] if batched else element, dimensions) | Encoded
 
 
 def _listed(element: Any, shape: tuple[int, ...]) -> Any:
     for size in reversed(shape):
         element = Annotated[list[element], msgspec.Meta(min_length=size, max_length=size)]
+    return element
+
+
+def _nested(element: Any, depth: int) -> Any:
+    for _ in range(depth):
+        element = Annotated[list[element], msgspec.Meta(min_length=1)]
     return element
 
 
@@ -88,29 +118,25 @@ def array(value: Any, dtype: str, path: str) -> NDArray[Any]:
         RequestError: 422, if its bytes are not what its shape and dtype say, or it is ragged.
     """
     if isinstance(value, Encoded):
-        return decoded(value, path)
+        return value.array(path)
     try:
         return np.array(value, dtype)
-    except (ValueError, TypeError, OverflowError):
-        raise RequestError(422, "expected nested arrays of numbers, of one length at each depth", path) from None
+    except (ValueError, TypeError):
+        raise RequestError(
+            422, "expected nested arrays of one length at each depth, found several lengths", path
+        ) from None
 
 
-def decoded(value: Encoded, path: str) -> NDArray[Any]:
+def expect_shape(found: NDArray[Any], shapes: tuple[tuple[int, ...], ...], path: str, batch: bool = False) -> None:
     """
-    The array whose bytes came as base64.
+    Checks that an array has one of these shapes, or one with a batch in front.
+
+    Raises:
+        RequestError: 422, if it has another.
     """
-    if value.dtype not in ENCODED:
-        raise RequestError(422, f"expected one of {', '.join(ENCODED)}, found {value.dtype[:20]!r}", f"{path}.dtype")
-    try:
-        content = base64.b64decode(value.base64, validate=True)
-    except (binascii.Error, ValueError):
-        raise RequestError(422, "expected base64", f"{path}.base64") from None
-    dtype = np.dtype(value.dtype).newbyteorder("<")
-    expected = math.prod(value.shape) * dtype.itemsize
-    if len(content) != expected or len(value.shape) > 32:
-        shape = tuple(value.shape[:32])
-        raise RequestError(422, f"expected {expected} bytes for shape {shape} of {dtype}, found {len(content)}", path)
-    return np.frombuffer(content, dtype).reshape(value.shape)
+    if found.shape[batch:] not in shapes or found.ndim < batch or (batch and not len(found)):
+        wanted = " or ".join(f"[{', '.join(['n'] * batch + list(map(str, shape)))}]" for shape in shapes)
+        raise RequestError(422, f"expected shape {wanted}, found {list(found.shape)}", path)
 
 
 def parse(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
@@ -124,53 +150,6 @@ def parse(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _explained(body, error) from None
+        raise explained(decoder, body, error) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise RequestError(400, f"the body is not JSON: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "too many arrays or objects in each other"
-    return str(error).removeprefix("JSON is malformed: ").lower()
-
-
-def _explained(body: bytes, error: msgspec.ValidationError) -> RequestError:
-    """
-    The same error, with what stands there.
-    """
-    text, _, place = str(error).partition(" - at `")
-    path = place.rstrip("`") or "$"
-    if "Number out of range" in text:
-        return RequestError(400, "a number has too many digits, or is too large", path)
-    try:
-        # What was not read yet may be no JSON at all.
-        found = _described(_at(msgspec.json.decode(body), path))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as other:
-        return RequestError(400, f"the body is not JSON: {_reason(other)}")
-    except (KeyError, IndexError, TypeError):
-        found = ""
-    message = text[:1].lower() + text[1:]
-    if found and ", got " not in message and message.startswith("expected"):
-        message += f", found {found}"
-    return RequestError(422, message, path)
-
-
-def _at(content: Any, path: str) -> Any:
-    for key, index in re.findall(r"\.([^.\[]+)|\[(\d+)\]", path):
-        content = content[key] if key else content[int(index)]
-    return content
-
-
-def _described(value: Any) -> str:
-    match value:
-        case list():
-            return f"an array of {len(value)}"
-        case dict():
-            return "an object"
-        case str():
-            return "a text"
-        case bool() | None:
-            return {True: "true", False: "false", None: "null"}[value]
-        case _:
-            return f"{value}"[:40]
+        raise not_json(decoder, body, error) from None
