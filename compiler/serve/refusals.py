@@ -38,7 +38,7 @@ def not_json(decoder: Decoder, body: bytes, error: Exception) -> RequestError:
     at = int(place[1]) if place else len(body)
     literal = _LITERAL.match(body, at - (body[at - 1 : at] == b"-"))
     if literal is None:
-        return RequestError(400, f"the body is not JSON: {reason}" if body.strip() else "the body is empty")
+        return RequestError(400, f"the body is not JSON: {reason if body.strip() else 'it is empty'}")
     # Python and NumPy write these, JSON has none. What is said of a null at their place tells the path.
     path = "$"
     try:
