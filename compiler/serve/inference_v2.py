@@ -23,7 +23,7 @@ from compiler.serve.programs import Program
 from compiler.serve.programs import Question as ProgramQuestion
 from compiler.serve.programs import Results as ProgramResults
 from compiler.serve.sessions import Memory
-from compiler.serve.tensors import Tensor, answer_with, arrays_of, read_request, wanted_of
+from compiler.serve.tensors import Tensor, answer_with, arrays_of, flag, read_request, wanted_of
 
 SERVER: Final = {"name": "policyc", "version": __version__, "extensions": ["binary_tensor_data"]}
 """What `/v2` says."""
@@ -45,7 +45,9 @@ class PolicyTensors:
         parts: Mapping[str, Any] = space["spaces"] if several else {"observation": space}
         self._parts = tuple(parts) if several else ()
         inputs = [_of_space(name, part) for name, part in parts.items()]
-        outputs = [_of_space("action", spec["action"])]
+        # Bits are float32 from one kind of policy and int64 from another, as in Stable-Baselines3.
+        dtype = policy.package.predictor.ACTION_DTYPE.name
+        outputs = [_of_space("action", spec["action"])._replace(dtype=dtype)]
         count = spec["scores"]["count"]
         found = (Tensor("scores", "float32", (-1, count)), Tensor("probabilities", "float64", (-1, count)))
         outputs += [tensor for tensor in (*found, Tensor("value", "float32", (-1,))) if tensor.name in policy.details]
@@ -220,9 +222,7 @@ def inference_of(model: str, tensors: NamedTensors, body: bytes, header_length: 
             is not for this model.
     """
     request, behind = read_request(body, header_length)
-    deterministic = request.parameters.get("deterministic", True)
-    if not isinstance(deterministic, bool):
-        raise RequestError(422, "expected true or false", "$.parameters.deterministic")
+    deterministic = flag(request.parameters, "deterministic", True, "$.parameters")
     if request.parameters.get("sequence_id"):
         message = "sequences are not kept here: send the states that an answer gives with the next request"
         raise RequestError(422, message, "$.parameters.sequence_id")

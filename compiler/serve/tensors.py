@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.serve.answers import BYTES, JSON, Answer, RequestError
-from compiler.serve.requests import ABSENT, Absent, Number, parse
+from compiler.serve.requests import ABSENT, Absent, element_type, parse
 
 DATATYPES: Final = {
     "bool": "BOOL",
@@ -201,16 +201,23 @@ def _values(dtype: str, depth: int) -> "msgspec.json.Decoder[list[Any]]":
     """
     What reads the values of a tensor, which lie so deep in arrays.
     """
-    kind = np.dtype(dtype).kind
-    element: Any = Number if dtype == "float32" else float
-    if kind == "b":
-        element = bool | Annotated[int, msgspec.Meta(ge=0, le=1)]
-    elif kind in "iu":
-        info = np.iinfo(dtype)
-        element = Annotated[int, msgspec.Meta(ge=int(info.min), le=min(int(info.max), 2**63 - 1))]
+    element: Any = element_type(dtype)
     for _ in range(depth):
         element = list[element]
     return msgspec.json.Decoder(element)
+
+
+def flag(parameters: Mapping[str, Any], name: str, otherwise: bool, path: str) -> bool:
+    """
+    A parameter that is true or false.
+
+    Raises:
+        RequestError: 422, if it is something else.
+    """
+    value = parameters.get(name, otherwise)
+    if not isinstance(value, bool):
+        raise RequestError(422, "expected true or false", f"{path}.{name}")
+    return value
 
 
 def wanted_of(request: InferenceRequest, tensors: Iterable[str]) -> dict[str, bool]:
@@ -220,7 +227,7 @@ def wanted_of(request: InferenceRequest, tensors: Iterable[str]) -> dict[str, bo
     Raises:
         RequestError: 422, for an output that there is not, or in a form that it is not given in.
     """
-    as_bytes = request.parameters.get("binary_data_output") is True
+    as_bytes = flag(request.parameters, "binary_data_output", False, "$.parameters")
     names = tuple(tensors)
     if not request.outputs:
         return dict.fromkeys(names, as_bytes)
@@ -232,7 +239,7 @@ def wanted_of(request: InferenceRequest, tensors: Iterable[str]) -> dict[str, bo
         for name in (SHARED_MEMORY, "classification"):
             if output.parameters.get(name):
                 raise RequestError(422, f"{name} is not supported", f"{path}.parameters.{name}")
-        wanted[output.name] = output.parameters.get("binary_data", as_bytes) is True
+        wanted[output.name] = flag(output.parameters, "binary_data", as_bytes, f"{path}.parameters")
     return wanted
 
 

@@ -178,6 +178,7 @@ def test_wanted_outputs_and_their_form(content: dict[str, Any], expected: dict[s
     [
         ({"name": "c"}, "$.outputs[0].name"),
         ({"name": "a", "parameters": {"classification": 2}}, "$.outputs[0].parameters.classification"),
+        ({"name": "a", "parameters": {"binary_data": 1}}, "$.outputs[0].parameters.binary_data"),
         ({"name": "a", "parameters": {"shared_memory_region": "r"}}, "$.outputs[0].parameters.shared_memory_region"),
     ],
 )
