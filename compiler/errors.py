@@ -67,3 +67,9 @@ class VerificationError(PolicycError):
     """
     The predictor does not give what its source model gives.
     """
+
+
+class ServeError(PolicycError):
+    """
+    A server can't begin: its address, certificate or packages are not as they must be, or its workers die.
+    """

@@ -62,7 +62,7 @@ ROOMS = {
     "compare_source": room(None, "numpy torch stable_baselines3 sb3_contrib gymnasium"),
     "cli": room(None, "click rich"),
     "serve": room(
-        "loading __version__", "numpy msgspec granian prometheus_client rich"
+        "loading __version__", "numpy msgspec granian uvloop prometheus_client rich"
     ),  # a package is served without the compiler
 }
 GENERATED = Room(frozenset(), frozenset({"numpy", "numba", "llvmlite"}))  # llvmlite is Numba's own, never without it

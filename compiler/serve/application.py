@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from compiler.serve.answers import BYTES, Answer, Headers, RequestError, json_answer
 from compiler.serve.batching import LONG, Queue
-from compiler.serve.bodies import read_body
+from compiler.serve.bodies import Bodies
 from compiler.serve.endpoint import Endpoint
 from compiler.serve.inference_v2 import (
     SERVER,
@@ -99,6 +99,7 @@ class Application:
         self.stopping = False
         self.waiting = 0
         """Requests that are under way."""
+        self.bodies = Bodies(settings.max_body, settings.body_timeout)
         self.serve(models)
 
     def serve(self, models: dict[str, Served]) -> None:
@@ -179,11 +180,11 @@ class Application:
             if handler is None:
                 status, more, content = self._other_method(route, method)
             else:
-                if self.waiting > self.settings.max_waiting:
+                if self.waiting - len(self.bodies.slow) > self.settings.max_waiting:
                     raise RequestError(503, "there are too many requests: ask again", headers=[("retry-after", "1")])
                 if self.token and not route.public:
                     self._authorize(headers.get("authorization"))
-                body = await read_body(headers, proto, self.settings) if method == "POST" else b""
+                body = await self.bodies.read(headers, proto) if method == "POST" else b""
                 size = len(body)
                 answer = handler(Call(method, path, scope.query_string, headers, body))
                 status, more, content = answer if isinstance(answer, tuple) else await answer
@@ -198,6 +199,8 @@ class Application:
             self.row.answer(OTHER if route is None else route.requests, status, begin)
         if self.settings.cors:
             more = more + self._cross_origin(headers.get("origin"))
+        if self.stopping:
+            more = [*more, ("connection", "close")]
         proto.response_bytes(status, more, b"" if method == "HEAD" else content)
         self.answered(scope, route, status, size, len(content), begin)
 

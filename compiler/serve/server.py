@@ -1,71 +1,289 @@
 """
-The process around the application: granian's master and its workers.
+The process around the workers: their beginning and end, signals.
+
+The master answers nothing. It binds the address, forks the workers, and sleeps until a signal comes or a worker dies.
+Each worker has a listening socket of its own, which stays open in the master: the system divides connections among
+them, and those that come while a worker is replaced wait for its successor.
 """
 
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
 import tempfile
-from functools import partial
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
-from granian.log import LogLevels
-from granian.server.mp import MPServer, WorkerProcess
-
-from compiler.serve.application import Application
+from compiler.errors import PolicycError, ServeError
+from compiler.serve.listening import check_certificate, listeners
 from compiler.serve.metrics import Table
-from compiler.serve.models import open_model
 from compiler.serve.sessions import Sessions
 from compiler.serve.settings import Settings
+from compiler.serve.started import announce, workers_of
+from compiler.serve.worker import Service, Started, Worker
 
+END: Final = 9.0
+"""Seconds from the signal to stop until workers that still answer are killed."""
+PACE: Final = 0.5
+"""Seconds from a worker's beginning to its successor's, at least; twice as long after each that could not begin."""
+LONGEST: Final = 30.0
+"""The same, at most."""
+ATTEMPTS: Final = 5
+"""So many in a row that could not begin end the server, if no other worker answers."""
 
-class Server(MPServer):
-    """
-    The master, which tells each worker who it is: the first one is 1, as is its successor.
-    """
+SIGNALS: Final = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
-    def _spawn_worker(self, idx: int, target: Any, callback_loader: Any, socket_loader: Any = None) -> WorkerProcess:
-        return super()._spawn_worker(idx, target, partial(callback_loader, worker=idx + 1))
-
-
-def create(
-    target: str, settings: Settings, folders: tuple[Path, ...], sessions: Sessions, table: Table, worker: int
-) -> Application:
-    """
-    The application of a worker, which loads the packages itself.
-    """
-    models = [
-        open_model(folder, sessions, settings.fields if number == 0 else ()) for number, folder in enumerate(folders)
-    ]
-    return Application(settings, {model.name: model for model in models}, table.row(worker))
+log = logging.getLogger("policyc.serve")
 
 
 def run(settings: Settings, folders: tuple[Path, ...], as_json: bool = False) -> None:
     """
-    Serves the packages of these folders until a signal ends it.
+    Serves the packages of these folders until SIGTERM or SIGINT ends it.
 
     Args:
         settings: what the command line said.
         folders: the packages.
-        as_json: whether to say what is served as one JSON document.
+        as_json: whether to say what is served as one line of JSON.
+
+    Raises:
+        ServeError: if the address is taken or unknown, the certificate can't be read, or workers can't begin.
+        PolicycError: if a package can't be served.
     """
-    server = Server(
-        "policyc",
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.RSGI,
-        workers=settings.workers,
-        runtime_mode=RuntimeModes.st,
-        loop=Loops.uvloop,
-        http=HTTPModes.auto,
-        websockets=False,
-        backpressure=4 * settings.max_waiting,
-        log_level=LogLevels.warning,
-        respawn_failed_workers=True,
-        ssl_cert=settings.tls_cert,
-        ssl_key=settings.tls_key,
-    )
-    table = Table(len(folders), settings.workers)
-    with tempfile.TemporaryDirectory(prefix="policyc-serve-") as folder:
-        sessions = Sessions(Path(folder) / "sessions", settings.session_expiry, settings.max_sessions)
-        loader = partial(create, settings=settings, folders=folders, sessions=sessions, table=table)
-        server.serve(target_loader=loader)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("policyc: %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    check_certificate(settings)
+    workers = workers_of(settings)
+    sockets = listeners(settings, workers)
+    try:
+        with tempfile.TemporaryDirectory(prefix="policyc-serve-") as folder:
+            sessions = Sessions(Path(folder) / "sessions", settings.session_expiry, settings.max_sessions)
+            Master(Service(settings, folders, sessions, Table(len(folders), workers)), sockets, as_json).run()
+    finally:
+        for listener in sockets:
+            listener.close()
+        log.removeHandler(handler)
+
+
+@dataclass
+class Slot:
+    """
+    The place of a worker, for one process after the other.
+    """
+
+    number: int
+    listener: socket.socket
+    process: ForkProcess | None = None
+    connection: Connection | None = None
+    """Where the process says that it has started, or why it can't; it learns there that the master is gone."""
+    started: bool = False
+    """Whether the process answers requests."""
+    born: float = 0.0
+    failures: int = 0
+    """Processes in a row that could not begin."""
+    stale: bool = False
+    """Whether the process must load changed folders as soon as it can hear it."""
+
+    @property
+    def due(self) -> float:
+        """
+        When the next process may begin.
+        """
+        return self.born + min(LONGEST, PACE * 2**self.failures) if self.born else 0.0
+
+    def send(self, number: signal.Signals) -> None:
+        """
+        Sends a signal to the process, if there is one.
+        """
+        if self.process is not None and self.process.pid is not None:
+            os.kill(self.process.pid, number)  # a dead one keeps its number until `join`
+
+    def stop(self, number: signal.Signals) -> None:
+        """
+        Lets the process end, which is killed if it does not answer yet.
+        """
+        self.send(number if self.started else signal.SIGKILL)
+
+
+class Master:
+    """
+    Keeps workers alive.
+
+    Args:
+        service: what all workers know.
+        sockets: one for each worker.
+        as_json: whether to say what is served as JSON.
+    """
+
+    def __init__(self, service: Service, sockets: Sequence[socket.socket], as_json: bool) -> None:
+        self.service, self.as_json = service, as_json
+        self.row = service.table.row(0)
+        self.slots = [Slot(number, listener) for number, listener in enumerate(sockets, 1)]
+        self.address = sockets[0].getsockname()
+        self.announced = False
+        """Whether all workers have answered once."""
+        self.deadline: float | None = None
+        """When workers are killed that have not ended; None until a signal says to stop."""
+        self.signals, self.signalled = socket.socketpair()
+
+    def run(self) -> None:
+        """
+        Returns once a signal has stopped all workers.
+
+        Raises:
+            PolicycError: why no worker can answer.
+        """
+        with self._handled():
+            try:
+                while self.deadline is None or any(slot.process for slot in self.slots):
+                    self._step()
+            finally:
+                for slot in self.slots:
+                    slot.send(signal.SIGKILL)
+                    if slot.process is not None:
+                        slot.process.join()
+
+    @contextmanager
+    def _handled(self) -> Iterator[None]:
+        """
+        Signals become bytes to read, so that `wait` sees them too.
+        """
+        self.signalled.setblocking(False)
+        former = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+        former[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # as workers must until they can hear it
+        wakeup = signal.set_wakeup_fd(self.signalled.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in former.items():
+                signal.signal(number, handler)
+            self.signals.close()
+            self.signalled.close()
+
+    def _step(self) -> None:
+        """
+        Begins what is due, then waits for what happens next, and does what it asks for.
+        """
+        now = time.monotonic()
+        times = [] if self.deadline is None else [self.deadline]
+        for slot in self.slots:
+            if self.deadline is not None and self.deadline <= now:
+                if slot.process is not None:
+                    log.warning("worker %d still answers requests: it is killed", slot.number)
+                slot.send(signal.SIGKILL)
+            elif self.deadline is None and slot.process is None:
+                if slot.due <= now:
+                    self._fork(slot)
+                else:
+                    times.append(slot.due)
+        talking: list[Any] = [slot.connection for slot in self.slots if slot.connection is not None]
+        dying = [slot.process.sentinel for slot in self.slots if slot.process is not None]
+        limit = max(0.01, min(times) - now) if times else None
+        found = wait([self.signals, *talking, *dying], limit)
+        if self.signals in found:
+            for number in set(self.signals.recv(4096)):
+                self._obey(signal.Signals(number))
+        for slot in self.slots:
+            if slot.connection in found:
+                self._hear(slot)
+            if slot.process is not None and slot.process.sentinel in found:
+                self._bury(slot, slot.process)
+
+    def _obey(self, number: signal.Signals) -> None:
+        if number is signal.SIGHUP:
+            log.info("looking for changed packages")
+            for slot in self.slots:
+                slot.stale = True
+                if slot.started:
+                    self._refresh(slot)
+        elif self.deadline is not None:  # for the second time: somebody does not want to wait
+            for slot in self.slots:
+                slot.stop(signal.SIGINT)
+        else:
+            self.deadline = time.monotonic() + END
+            for slot in self.slots:
+                slot.listener.close()  # the workers' own still listen
+                slot.stop(number)
+
+    def _refresh(self, slot: Slot) -> None:
+        if slot.stale:
+            slot.stale = False
+            slot.send(signal.SIGUSR1)
+
+    def _fork(self, slot: Slot) -> None:
+        mine, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("fork").Process(target=self._begin, args=(slot, mine, theirs))
+        slot.born, slot.started, slot.stale = time.monotonic(), False, False
+        sys.stdout.flush()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        theirs.close()
+        slot.process, slot.connection = process, mine
+
+    def _begin(self, slot: Slot, mine: Connection, theirs: Connection) -> None:
+        """
+        What the new process does: it lets go of all that is the master's, and becomes a worker.
+        """
+        signal.set_wakeup_fd(-1)
+        for number in SIGNALS:  # a terminal sends them to all processes: what to do is the master's to say
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        for held in (self.signals, self.signalled, mine):
+            held.close()
+        for other in self.slots:
+            if other is not slot:
+                other.listener.close()
+                if other.connection is not None:
+                    other.connection.close()
+        Worker(slot.number, self.service, slot.listener, theirs).run()
+
+    def _hear(self, slot: Slot) -> None:
+        assert slot.connection is not None
+        try:
+            said = slot.connection.recv()
+        except (EOFError, OSError):  # it is dead, as its sentinel says too
+            slot.connection.close()
+            slot.connection = None
+            return
+        if isinstance(said, Started):
+            slot.started, slot.failures = True, 0
+            self._refresh(slot)
+            if not self.announced and all(other.started for other in self.slots):
+                self.announced = True
+                announce(self.service.settings, self.address, len(self.slots), said, self.as_json)
+        elif self.announced:
+            log.error("worker %d can't begin: %s", slot.number, said)
+        elif isinstance(said, PolicycError):
+            raise said
+
+    def _bury(self, slot: Slot, process: ForkProcess) -> None:
+        process.join()
+        status = process.exitcode or 0
+        how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        answered = slot.started
+        if slot.connection is not None:
+            slot.connection.close()
+        slot.process, slot.connection, slot.started = None, None, False
+        if self.deadline is not None:
+            return
+        if not self.announced:
+            raise ServeError(f"worker {slot.number}", f"{how} before it could answer a request")
+        if not answered:
+            slot.failures += 1
+            if slot.failures >= ATTEMPTS and not any(other.started for other in self.slots):
+                raise ServeError("the server", f"{ATTEMPTS} workers in a row could not begin; the last {how}")
+        log.warning("worker %d (process %d) %s: another one takes its place", slot.number, process.pid, how)
+        self.row.replace()

@@ -16,8 +16,8 @@ class Settings:
     """The address to listen at; 0.0.0.0 for all of this machine's."""
     port: int = 8080
     """The port to listen at; 0 for a free one."""
-    workers: int = 1
-    """Processes that answer."""
+    workers: int | None = None
+    """Processes that answer; one for two processors if not given."""
     fields: tuple[str, ...] = ()
     """Names of the numbers of an observation, divided by commas: the first model also takes {"name": number, ...}."""
     max_body: int = 16 * 2**20
