@@ -1,0 +1,52 @@
+"""
+Packages for the server's own tests: written by hand, imported at once, with answers that say which request and which
+build they belong to.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+SOURCE = '''"""
+Answers twice the first number of an observation, plus BUILD, after as many seconds as the second number says.
+"""
+
+import time
+
+import numpy as np
+
+BUILD = {build}
+SPEC = {{
+    "name": "{name}",
+    "source": {{"file": "none", "sha256": "{sha256}", "format": "none"}},
+    "observation": {{"kind": "Box", "shape": (4,), "dtype": "float32", "low": None, "high": None}},
+    "action": {{"kind": "Discrete", "n": 2_000_000, "start": 0}},
+    "scores": {{"name": "logits", "count": 2_000_000}},
+}}
+
+
+def predict(observation, state=None, episode_start=None, deterministic=True):
+    rows = np.asarray(observation, np.float32)
+    time.sleep(float(rows[..., 1].sum()))
+    return (2 * rows[..., 0]).astype(np.int64) + BUILD, None
+
+
+def act(observation):
+    return int(predict(observation)[0])
+
+
+__all__ = ["SPEC", "act", "predict"]
+'''
+
+
+def write_package(folder: Path, build: int = 0, name: str = "double", source: str = SOURCE) -> Path:
+    """
+    Writes a package, or another build of it where one lies: the manifest last, as a build does.
+    """
+    sha256 = hashlib.sha256(f"{name} {build}".encode()).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "__init__.py").write_text(source.format(build=build, name=name, sha256=sha256))
+    versions = {"policyc": f"0.{build}"}
+    manifest = {"files": {"model.bin": sha256}, "versions": versions, "source": {"sha256": sha256}, "options": {}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
