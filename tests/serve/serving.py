@@ -71,8 +71,8 @@ def serving(tmp_path: Path, *arguments: object) -> Iterator[Running]:
         process = subprocess.Popen(
             command(*arguments, "--port", 0, "--json"), stdout=subprocess.PIPE, stderr=errors, start_new_session=True
         )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         line = process.stdout.readline()
         assert line, log.read_text()
         yield Running(process, json.loads(line), log)

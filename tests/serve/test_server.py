@@ -56,7 +56,7 @@ def test_a_signal_ends_it_after_what_is_under_way(tmp_path, package, number):
         slow.send(post(body(4, 0.6)))
         time.sleep(0.2)
         server.signal(number)
-        assert slow.next().json == {"action": 8}
+        assert (answer := slow.next()) and answer.json == {"action": 8}
         assert slow.next() is None
         assert idle.next() is None
         assert asked.next() is None
@@ -116,7 +116,7 @@ def test_a_changed_package_is_loaded_again_without_losing_a_request(tmp_path, pa
     """
     with serving(tmp_path, package, "--workers", 2) as server:
         stop = threading.Event()
-        seen = [[] for _ in range(4)]
+        seen: list[list[int]] = [[] for _ in range(4)]
 
         def ask(answers):
             with Stream(server.connect()) as stream:
