@@ -56,7 +56,9 @@ def test_a_signal_ends_it_after_what_is_under_way(tmp_path, package, number):
         slow.send(post(body(4, 0.6)))
         time.sleep(0.2)
         server.signal(number)
-        assert (answer := slow.next()) and answer.json == {"action": 8}
+        answer = slow.next()
+        assert answer is not None
+        assert answer.json == {"action": 8}
         assert slow.next() is None
         assert idle.next() is None
         assert asked.next() is None
