@@ -164,10 +164,14 @@ class Program:
         """
         One observation of zeros, of the shortest length.
         """
-        least = self.spec.get("length", {}).get("least", 1)
-        skipped = 1 if self.batched else 0
+        length = self.spec.get("length", {"least": 0, "most": 0})
+        # As "steps+1<=21": the largest size is known, and is as much more than the smallest as the lengths are.
         shapes = [
-            [least if isinstance(size, str) else size for size in i["shape"][skipped:]] for i in self.spec["inputs"]
+            [
+                size if isinstance(size, int) else int(size.rpartition("=")[2]) - length["most"] + length["least"]
+                for size in given["shape"][self.batched :]
+            ]
+            for given in self.spec["inputs"]
         ]
         return Question([np.zeros(shape, i["dtype"]) for shape, i in zip(shapes, self.spec["inputs"], strict=True)])
 

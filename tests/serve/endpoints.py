@@ -8,6 +8,8 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +62,14 @@ ACTIONS: Mapping[str, Space] = {
     "numbers": NARROW,
 }
 POLICIES: Mapping[str, Callable[[], Model]] = {
-    **{f"sees {name}": (lambda space=space: observing(space, NARROW)) for name, space in SPACES.items()},
-    **{f"does {name}": (lambda space=space: observing(WIDE, space)) for name, space in ACTIONS.items()},
-    **{f"draws {name}": (lambda model=model: model) for name, model in SAMPLED.items()},
+    **{f"sees {name}": partial(observing, space, NARROW) for name, space in SPACES.items()},
+    **{f"does {name}": partial(observing, WIDE, space) for name, space in ACTIONS.items()},
+    **{f"draws {name}": partial(replace, model) for name, model in SAMPLED.items()},
     "normalised": normalised,
 }
 PROGRAMS: Mapping[str, Callable[[], Model]] = {
-    **MODELS,
+    **{name: MODELS[name] for name in ("mixed", "camera", "counter")},
+    "alone": lambda: replace(mixed("alone"), batched=False),
     "sentences": sentences,
     "keywords": lambda: mixed("keywords", ("import", "class", "inputs"), ("lambda", "state", "error")),
 }

@@ -24,6 +24,11 @@ def models(tmp_path_factory):
         yield found
 
 
+def seen_by(model):
+    assert model.policy is not None
+    return model.policy.observation_space
+
+
 def refusal(endpoint, content):
     with pytest.raises(RequestError) as refused:
         ask(endpoint, content)
@@ -224,7 +229,7 @@ def test_starts_that_do_not_fit(models, starts, path, message):
 @pytest.mark.parametrize("name", SAMPLED)
 def test_details_are_what_the_package_gives(models, name):
     endpoint, model = models.policy(f"draws {name}"), SAMPLED[name]
-    given = sample(model.policy.observation_space, ROWS)
+    given = sample(seen_by(model), ROWS)
     package = endpoint.package
     rows = [plain(row_of(given, row)) for row in range(ROWS)]
     for observation, asked in ((given, {"observations": rows}), (row_of(given, 1), {"observation": rows[1]})):
@@ -249,7 +254,7 @@ def test_details_with_masks_are_those_with_masks(models):
 @pytest.mark.parametrize("name", ["discrete", "dict", "masked", "recurrent choice"])
 def test_what_is_drawn_is_as_often_as_is_likely(models, name):
     endpoint = models.policy(f"draws {name}")
-    given = plain(row_of(sample(SAMPLED[name].policy.observation_space, 1), 0))
+    given = plain(row_of(sample(seen_by(SAMPLED[name]), 1), 0))
     likely = ask(endpoint, {"observation": given, "details": True})["probabilities"]
     drawn = ask(endpoint, {"observations": [given] * 1000, "deterministic": False})["actions"]
     shares = np.bincount(drawn, minlength=len(likely)) / 1000
