@@ -129,6 +129,7 @@ class Application:
             "/v2/health/ready": Route({"GET": self._readiness}, public=True),
             "/v2": Route({"GET": lambda _: json_answer(SERVER)}),
             "/metrics": Route({"GET": self._metrics}),
+            "/openapi.json": Route({"GET": self._document}),
             "/models": Route({"GET": lambda _: json_answer({"models": [m.described() for m in self.models.values()]})}),
         }
         for number, model in enumerate(self.models.values()):
@@ -150,6 +151,11 @@ class Application:
     def _readiness(self, _: Call) -> Answer:
         ready = self.ready and not self.stopping
         return json_answer({"ready": ready}, 200 if ready else 503)
+
+    def _document(self, _: Call) -> Answer:
+        from compiler.serve.openapi import document
+
+        return json_answer(document(self.models.values(), self.routes, bool(self.token)))
 
     async def _metrics(self, call: Call) -> Answer:
         """
@@ -180,7 +186,8 @@ class Application:
             if handler is None:
                 status, more, content = self._other_method(route, method)
             else:
-                if self.waiting - len(self.bodies.slow) > self.settings.max_waiting:
+                waiting = self.waiting - len(self.bodies.slow)
+                if waiting > self.settings.max_waiting and not route.public:
                     raise RequestError(503, "there are too many requests: ask again", headers=[("retry-after", "1")])
                 if self.token and not route.public:
                     self._authorize(headers.get("authorization"))

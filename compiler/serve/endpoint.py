@@ -15,6 +15,8 @@ class Endpoint(Protocol):
 
     spec: dict[str, Any]
     sha256: str
+    request_type: Any
+    """What msgspec reads a body of JSON as."""
     count: Callable[[int], None]
     """Is told how many observations were computed at once."""
 

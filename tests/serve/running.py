@@ -67,6 +67,9 @@ def _ready(process: "subprocess.Popen[str]", port: int) -> bool:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5):
                 return True
+        except urllib.error.HTTPError as refused:
+            refused.close()
         except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.02)
+            pass
+        time.sleep(0.02)
     return False
