@@ -7,7 +7,12 @@ import hashlib
 import json
 from pathlib import Path
 
-SOURCE = '''"""
+INIT = """from .predictor import SPEC, act, predict
+
+__all__ = ["SPEC", "act", "predict"]
+"""
+
+PREDICTOR = '''"""
 Answers twice the first number of an observation, plus BUILD, after as many seconds as the second number says.
 """
 
@@ -16,6 +21,7 @@ import time
 import numpy as np
 
 BUILD = {build}
+ACTION_DTYPE = np.dtype("int64")
 SPEC = {{
     "name": "{name}",
     "source": {{"file": "none", "sha256": "{sha256}", "format": "none"}},
@@ -27,25 +33,24 @@ SPEC = {{
 
 def predict(observation, state=None, episode_start=None, deterministic=True):
     rows = np.asarray(observation, np.float32)
-    time.sleep(float(rows[..., 1].sum()))
+    if seconds := rows[..., 1].sum():
+        time.sleep(float(seconds))
     return (2 * rows[..., 0]).astype(np.int64) + BUILD, None
 
 
 def act(observation):
     return int(predict(observation)[0])
-
-
-__all__ = ["SPEC", "act", "predict"]
 '''
 
 
-def write_package(folder: Path, build: int = 0, name: str = "double", source: str = SOURCE) -> Path:
+def write_package(folder: Path, build: int = 0, name: str = "double", source: str = PREDICTOR) -> Path:
     """
     Writes a package, or another build of it where one lies: the manifest last, as a build does.
     """
     sha256 = hashlib.sha256(f"{name} {build}".encode()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "__init__.py").write_text(source.format(build=build, name=name, sha256=sha256))
+    (folder / "__init__.py").write_text(INIT)
+    (folder / "predictor.py").write_text(source.format(build=build, name=name, sha256=sha256))
     versions = {"policyc": f"0.{build}"}
     manifest = {"files": {"model.bin": sha256}, "versions": versions, "source": {"sha256": sha256}, "options": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))

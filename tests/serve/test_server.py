@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.serve.packages import SOURCE, write_package
+from tests.serve.packages import PREDICTOR, write_package
 from tests.serve.serving import Stream, body, command, post, serving
 from tests.thorough import chosen
 
@@ -151,7 +151,7 @@ def test_a_changed_package_is_loaded_again_without_losing_a_request(tmp_path, pa
     ("source", "said"),
     [
         pytest.param("raise RuntimeError('half written')\n", "half written", id="fails"),
-        pytest.param(SOURCE.replace('"{name}"', '"other"'), "is named 'other' now", id="another-name"),
+        pytest.param(PREDICTOR.replace('"{name}"', '"other"'), "is named 'other' now", id="another-name"),
     ],
 )
 def test_the_former_build_answers_where_the_new_one_can_not(tmp_path, package, source, said):
