@@ -25,9 +25,10 @@ from typing import Any, Final
 from compiler.errors import PolicycError, ServeError
 from compiler.serve.listening import check_certificate, listeners
 from compiler.serve.metrics import Table
+from compiler.serve.processors import workers_of
 from compiler.serve.sessions import Sessions
 from compiler.serve.settings import Settings
-from compiler.serve.started import announce, workers_of
+from compiler.serve.started import announce
 from compiler.serve.worker import Service, Started, Worker
 
 END: Final = 9.0

@@ -18,6 +18,8 @@ class Settings:
     """The port to listen at; 0 for a free one."""
     workers: int | None = None
     """Processes that answer; one for two processors if not given."""
+    threads: int | None = None
+    """Threads that a large model may have in each worker; the processors divided by the workers if not given."""
     fields: tuple[str, ...] = ()
     """Names of the numbers of an observation, divided by commas: the first model also takes {"name": number, ...}."""
     max_body: int = 16 * 2**20

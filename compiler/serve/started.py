@@ -3,37 +3,13 @@ What `policyc serve` says once it answers: where, what, and how.
 """
 
 import os
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from compiler.serve.processors import processors, threads_of
 from compiler.serve.settings import Settings
 from compiler.serve.worker import Started
-
-MOST: Final = 8
-"""Workers that are begun unasked."""
-QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
-"""Where Linux says how much of the processors a container may use."""
-
-
-def processors() -> int:
-    """
-    How many processors this process may use.
-    """
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = QUOTA.read_text().split()
-        return min(count, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):  # no such file, or `max`
-        return count
-
-
-def workers_of(settings: Settings) -> int:
-    """
-    How many workers there are: one for two processors, since each has a thread for the network beside Python's.
-    """
-    return settings.workers or min(MOST, max(1, processors() // 2))
 
 
 def url_of(settings: Settings, address: tuple[Any, ...]) -> str:
@@ -65,8 +41,10 @@ def announce(settings: Settings, address: tuple[Any, ...], workers: int, started
         also = " and /predict" if number == 0 else ""
         lines.append(f"  {model['name']}: {model['kind']} at {model['url']}{also}, {model['batches']}")
     given = "as --workers says" if settings.workers else "one for two processors"
+    each = threads_of(settings)
+    threads = "one thread" if each == 1 else f"{each} threads"
     lines += [
-        f"  workers: {workers} on {processors()} processors, {given}",
+        f"  workers: {workers} on {processors()} processors, {given}; a large model has {threads} in each",
         f"  limits of a worker: {settings.max_waiting} requests at a time; bodies of {settings.max_body / 2**20:g} MiB",
         f"  deadlines: {settings.header_timeout:g} s for a request's head, {settings.body_timeout:g} s for its body",
     ]

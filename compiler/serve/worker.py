@@ -26,6 +26,7 @@ from compiler.errors import PolicycError, ServeError, quote
 from compiler.serve.application import Application
 from compiler.serve.metrics import Table
 from compiler.serve.models import Served, open_model, stamp_of
+from compiler.serve.processors import threads_limited, threads_of
 from compiler.serve.sessions import Sessions
 from compiler.serve.settings import Settings
 
@@ -70,7 +71,8 @@ class Service:
         Raises:
             PolicycError: if it can't be served.
         """
-        return open_model(self.folders[number], self.sessions, self.settings.fields if number == 0 else ())
+        with threads_limited(threads_of(self.settings)):
+            return open_model(self.folders[number], self.sessions, self.settings.fields if number == 0 else ())
 
 
 @dataclass(frozen=True)
