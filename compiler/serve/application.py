@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from compiler.serve.answers import BYTES, Answer, Headers, RequestError, json_answer
 from compiler.serve.batching import LONG, Queue
 from compiler.serve.bodies import Bodies
@@ -39,15 +41,11 @@ CLIENT_GONE: Final = 499
 log = logging.getLogger("policyc.serve")
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct, gc=False):
     """
     A request, as handlers see it.
     """
 
-    method: str
-    path: str
-    query: str
     headers: Any
     """`get(name, default)`, names in lower case."""
     body: bytes
@@ -97,8 +95,8 @@ class Application:
         self.token = _token(settings)
         self.ready = True
         self.stopping = False
-        self.waiting = 0
-        """Requests that are under way."""
+        self.waiting, self.most = 0, settings.max_waiting
+        """Requests that are under way, and how many may be."""
         self.bodies = Bodies(settings.max_body, settings.body_timeout)
         self.serve(models)
 
@@ -186,14 +184,13 @@ class Application:
             if handler is None:
                 status, more, content = self._other_method(route, method)
             else:
-                waiting = self.waiting - len(self.bodies.slow)
-                if waiting > self.settings.max_waiting and not route.public:
+                if self.waiting - len(self.bodies.slow) > self.most and not route.public:
                     raise RequestError(503, "there are too many requests: ask again", headers=[("retry-after", "1")])
                 if self.token and not route.public:
                     self._authorize(headers.get("authorization"))
                 body = await self.bodies.read(headers, proto) if method == "POST" else b""
                 size = len(body)
-                answer = handler(Call(method, path, scope.query_string, headers, body))
+                answer = handler(Call(headers, body))
                 status, more, content = answer if isinstance(answer, tuple) else await answer
         except RequestError as refused:
             status, more, content = refused.answer()

@@ -43,9 +43,9 @@ class Bodies:
         self._sweeps = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    async def read(self, headers: Any, proto: Any) -> bytes:
+    def read(self, headers: Any, proto: Any) -> Awaitable[bytes]:
         """
-        All bytes of a body; none for a request without one.
+        All bytes of a body, once they are there; none for a request without one.
 
         Args:
             headers: of the request.
@@ -58,13 +58,16 @@ class Bodies:
         length = headers.get("content-length")
         if length is None:
             if headers.get("transfer-encoding") is None:
-                return b""
-            return await self._in_time(self._chunks(proto))
+                return _nothing()
+            return self._in_time(self._chunks(proto))
         size = int(length)  # granian lets nothing but digits pass
         if size <= SMALL and size <= self.limit:
-            return await self._in_time(proto())
+            return self._in_time(proto())
         if size > self.limit:
             raise self._too_long(f"{size}")
+        return self._long(size, proto)
+
+    async def _long(self, size: int, proto: Any) -> bytes:
         self._take(size)
         try:
             return await self._in_time(proto())
@@ -138,3 +141,7 @@ class Bodies:
         self._timer = None
         if self._begun:
             self._rest()
+
+
+async def _nothing() -> bytes:
+    return b""
