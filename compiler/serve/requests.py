@@ -41,9 +41,6 @@ def element_type(dtype: str) -> Any:
     return Annotated[int, msgspec.Meta(ge=int(limits.min), le=min(int(limits.max), 2**63 - 1))]
 
 
-Number = element_type("float32")
-
-
 def space_type(space: dict[str, Any]) -> Any:
     """
     The type of one observation of a space, as SPEC describes it.

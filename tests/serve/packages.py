@@ -1,11 +1,15 @@
 """
 Packages for the server's own tests: written by hand, imported at once, with answers that say which request and which
-build they belong to.
+build they belong to; and those of real models, not compiled.
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+
+from compiler.ir import Model
+from tests import models
 
 INIT = """from .predictor import SPEC, act, predict
 
@@ -53,5 +57,20 @@ def write_package(folder: Path, build: int = 0, name: str = "double", source: st
     (folder / "predictor.py").write_text(source.format(build=build, name=name, sha256=sha256))
     versions = {"policyc": f"0.{build}"}
     manifest = {"files": {"model.bin": sha256}, "versions": versions, "source": {"sha256": sha256}, "options": {}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def place_all(folder: Path, of: Mapping[str, Model]) -> list[Path]:
+    """
+    Packages of these names, spaces in them replaced, with as much of a manifest as a server needs.
+    """
+    return [_place(folder / name.replace(" ", "_"), model) for name, model in of.items()]
+
+
+def _place(folder: Path, model: Model) -> Path:
+    models.write(folder, model, plain=True)
+    digest = hashlib.sha256((folder / "model.bin").read_bytes()).hexdigest()
+    manifest = {"versions": {"policyc": "0.0"}, "files": {"model.bin": digest}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

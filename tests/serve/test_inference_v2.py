@@ -20,7 +20,8 @@ from tests import general_models
 from tests.generated_code.sampled import POLICIES as DRAWING
 from tests.generated_code.test_every_input import MODELS as SEEING
 from tests.generated_code.test_every_input import question
-from tests.serve.running import place_all, serving
+from tests.serve.packages import place_all
+from tests.serve.serving import serving
 
 POLICIES: Mapping[str, Model] = {
     **{name: SEEING[name] for name in ("several choices", "bits", "image", "dict", "masked", "recurrent")},
@@ -44,9 +45,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def address(folders: dict[str, Any]) -> Iterator[str]:
-    with serving(*folders.values()) as found:
-        yield found
+def address(folders: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("log"), *folders.values()) as found:
+        yield f"127.0.0.1:{found.port}"
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,12 @@
 What workers count is what `/metrics` says, whoever is asked, and whether the workers are still alive.
 """
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from time import perf_counter_ns
 
 import pytest
@@ -12,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from compiler.serve.exposition import Identity, exposition
 from compiler.serve.metrics import BATCHES, DURATIONS, OTHER, STATUSES, Table
+from tests.serve.packages import write_package
+from tests.serve.serving import Stream, body, post, serving
 
 CARTPOLE, ARM = 0, 1
 NAME = 'a"r\\m'
@@ -194,3 +200,22 @@ assert sorted(table.pids) == sorted(children)
 cells = table.totals()
 print(table.answered(cells), cells[table.models[0] + MORE])
 """
+
+
+def test_all_workers_of_a_server_give_one_truth(tmp_path: Path) -> None:
+    """
+    Whichever is asked, and after one has died.
+    """
+    with serving(tmp_path, write_package(tmp_path / "double"), "--workers", 2) as server:
+        for number in range(40):
+            with Stream(server.connect()) as connection:
+                assert connection.ask(post(body(number))).status == 200
+        os.kill(server.workers[0], signal.SIGKILL)
+        end = time.monotonic() + 30
+        said = ""
+        while not all(line in said for line in ('worker="1"', 'worker="2"', "policyc_workers_replaced_total 1.0\n")):
+            assert time.monotonic() < end
+            with Stream(server.connect()) as connection:
+                said = connection.ask(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n").body.decode()
+            assert 'policyc_requests_total{code="200",endpoint="predict",model="double"} 40.0\n' in said
+            assert 'policyc_observations_total{model="double"} 40.0\n' in said

@@ -21,7 +21,8 @@ from compiler.serve.settings import Settings
 from tests import general_models
 from tests.generated_code.sampled import POLICIES as DRAWING
 from tests.generated_code.test_every_input import MODELS as SEEING
-from tests.serve.running import place_all, serving
+from tests.serve.packages import place_all
+from tests.serve.serving import serving
 from tests.thorough import THOROUGH, chosen
 
 KINDS = {
@@ -42,17 +43,17 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def address(folders: list[Path]) -> Iterator[str]:
+def url(folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     asked = [folder for folder in folders if folder.name in ASKED]
-    with serving(*asked, "--fields", FIELDS) as found:
-        yield found
+    with serving(tmp_path_factory.mktemp("log"), *asked, "--fields", FIELDS) as found:
+        yield found.url
 
 
-def checked(address: str, folder: Path, *arguments: str) -> None:
+def checked(url: str, folder: Path, *arguments: str) -> None:
     """
     Runs schemathesis with all of its checks.
     """
-    command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://{address}/openapi.json", "--no-color"]
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--no-color"]
     command += ["--checks", "all", "--mode", "all", "--seed", "1", "--max-examples", str(EXAMPLES), *arguments]
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.serve.schemathesis_hooks", "PYTHONPATH": path}
@@ -62,20 +63,20 @@ def checked(address: str, folder: Path, *arguments: str) -> None:
     assert " passed" in done.stdout
 
 
-def test_schemathesis_finds_nothing(address: str, tmp_path: Path) -> None:
-    checked(address, tmp_path)
+def test_schemathesis_finds_nothing(url: str, tmp_path: Path) -> None:
+    checked(url, tmp_path)
 
 
 def test_schemathesis_finds_nothing_where_a_token_is_needed(folders: list[Path], tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("a secret\n")
-    with serving(folders[0], "--token-file", token) as address:
+    with serving(tmp_path, folders[0], "--token-file", token) as server:
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(f"http://{address}/openapi.json")
+            urllib.request.urlopen(f"{server.url}/openapi.json")
         refused.value.close()
         assert refused.value.code == 401
         few = [] if THOROUGH else ["--include-path-regex", "^/(predict|models)$"]
-        checked(address, tmp_path, "-H", "Authorization: Bearer a secret", "--phases", "examples,coverage", *few)
+        checked(server.url, tmp_path, "-H", "Authorization: Bearer a secret", "--phases", "examples,coverage", *few)
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +101,8 @@ def test_every_address_is_in_the_document(application: Application, described: d
     assert set(described["paths"]) <= set(application.routes)
 
 
-def test_the_server_gives_the_document(address: str) -> None:
-    with urllib.request.urlopen(f"http://{address}/openapi.json") as answer:
+def test_the_server_gives_the_document(url: str) -> None:
+    with urllib.request.urlopen(f"{url}/openapi.json") as answer:
         assert json.load(answer)["openapi"] == "3.1.0"
 
 
