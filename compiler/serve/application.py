@@ -7,6 +7,7 @@ An RSGI application, one in each worker.
 import asyncio
 import hmac
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,7 @@ from compiler.serve.inference_v2 import (
     metadata,
     named_tensors,
 )
+from compiler.serve.logs import Entry, RequestLog
 from compiler.serve.metrics import OTHER, Row, Table
 from compiler.serve.models import Served
 from compiler.serve.settings import Settings
@@ -97,6 +99,7 @@ class Application:
         self.stopping = False
         self.waiting, self.most = 0, settings.max_waiting
         """Requests that are under way, and how many may be."""
+        self.log: RequestLog | None = None
         self.bodies = Bodies(settings.max_body, settings.body_timeout)
         self.serve(models)
 
@@ -206,12 +209,11 @@ class Application:
         if self.stopping:
             more = [*more, ("connection", "close")]
         proto.response_bytes(status, more, b"" if method == "HEAD" else content)
-        self.answered(scope, route, status, size, len(content), begin)
-
-    def answered(self, scope: Any, route: Route | None, status: int, taken: int, given: int, begin: int) -> None:
-        """
-        What is counted and logged of a request: bytes of both bodies, and when it began (perf_counter_ns).
-        """
+        if self.log is not None:
+            model, sent = "" if route is None else route.model, headers.get("x-request-id") or ""
+            spent = (time.perf_counter_ns() - begin) / 1e3
+            entry = Entry(time.time(), scope.client, method, path, status, size, len(content), spent, model, sent)
+            self.log.add(entry)
 
     def _unknown(self, path: str) -> RequestError:
         parts = path.split("/")

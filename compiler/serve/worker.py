@@ -24,6 +24,7 @@ from granian.server.embed import Server
 
 from compiler.errors import PolicycError, ServeError, quote
 from compiler.serve.application import Application
+from compiler.serve.logs import RequestLog
 from compiler.serve.metrics import Table
 from compiler.serve.models import Served, open_model, stamp_of
 from compiler.serve.processors import threads_limited, threads_of
@@ -146,7 +147,11 @@ class Worker:
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
         loop.add_reader(self.master.fileno(), self._stop)  # it sends nothing: its end has come
+        application, settings = self.application, self.service.settings
+        application.log = RequestLog() if settings.log_requests else None
         await self.server.serve()
+        if application.log is not None:
+            application.log.close()
 
     @property
     def __rsgi__(self) -> Callable[[Any, Any], Awaitable[None]]:
