@@ -6,12 +6,16 @@ import importlib.util
 import itertools
 import linecache
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 from compiler.errors import BuildError, quote
+
+_extensions: set[Path] = set()
+"""Those that this process has loaded."""
 
 
 @contextmanager
@@ -81,12 +85,35 @@ def _execute(folder: Path, name: str) -> ModuleType:
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
     try:
+        for extension in folder.absolute().glob("_native.*.so"):
+            if extension in _extensions:
+                _load_again(extension, f"{name}._native")
+            _extensions.add(extension)
         specification.loader.exec_module(module)
     except Exception as error:
         raise BuildError(
             quote(folder.name), f"can't be imported: {type(error).__name__}: {quote(str(error), 300)}"
         ) from error
     return module
+
+
+def _load_again(extension: Path, name: str) -> None:
+    """
+    Imports what lies now where an extension was that is loaded.
+
+    The system's loader knows libraries by their paths: by the same one it would give back the former. A link's path is
+    another, and where both are one file the loader finds that out.
+    """
+    with tempfile.TemporaryDirectory(prefix="policyc-") as folder:
+        link = Path(folder) / extension.name
+        link.symlink_to(extension)
+        specification = importlib.util.spec_from_file_location(name, link)
+        assert specification is not None
+        assert specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+    module.__file__ = specification.origin = str(extension)
+    sys.modules[name] = module
 
 
 def _modules_of(name: str) -> dict[str, ModuleType]:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from compiler.loading import imported
+from compiler.loading import imported, load, unload
 from compiler.targets import native
 from compiler.targets.machines import find
 from tests import policies
@@ -63,6 +63,23 @@ def box(folder) -> Iterator[ModuleType]:
 
 def extension(package: Path) -> ELFFile:
     return ELFFile(io.BytesIO((package / native.file_of(find(None))).read_bytes()))
+
+
+def test_what_was_rebuilt_is_loaded_though_its_path_is_known(folder, tmp_path):
+    place, former = tmp_path / "agent", tmp_path / "former"
+    shutil.copytree(folder / "cartpole", place)
+    first = load(place, "agent_to_rebuild")
+    assert first.act(OBSERVATION) in (0, 1)
+    place.rename(former)
+    shutil.copytree(folder / "box", place)
+    unload(first)
+    second = load(place, "agent_to_rebuild")
+    try:
+        with imported(folder / "box") as box:
+            assert second.act(OBSERVATION).tolist() == box.act(OBSERVATION).tolist()
+        assert first.act(OBSERVATION) in (0, 1)
+    finally:
+        unload(second)
 
 
 def symbols(elf: ELFFile) -> tuple[set[str], set[str]]:
