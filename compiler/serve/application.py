@@ -256,8 +256,7 @@ def predicting(endpoint: Endpoint, queue: Queue | None) -> Handler:
     def at_once(call: Call) -> Answer:
         if is_json(call.headers.get("content-type")):
             return endpoint.answer(call.body)
-        question = endpoint.question_in_bytes(call.body)
-        return endpoint.result(question, endpoint.compute(question))
+        return endpoint.answer_in_bytes(call.body)
 
     async def in_turn(call: Call, queue: Queue) -> Answer:
         ask = endpoint.question if is_json(call.headers.get("content-type")) else endpoint.question_in_bytes

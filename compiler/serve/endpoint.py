@@ -25,6 +25,11 @@ class Endpoint(Protocol):
         The answer for a body of JSON: all steps at once.
         """
 
+    def answer_in_bytes(self, body: bytes) -> Answer:
+        """
+        The same for a body of float32.
+        """
+
     def question(self, body: bytes) -> Any:
         """
         What a body of JSON asks.

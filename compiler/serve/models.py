@@ -147,11 +147,14 @@ def _endpoint(package: ModuleType, sha256: str, sessions: Sessions, folder: Path
         if fields:
             raise BuildError(quote(str(folder)), "--fields is for policies: this is a program with named inputs")
         return Program(package, spec, sha256, sessions)
-    policy = Policy(package, spec, sha256, sessions, fields)
-    if fields and (policy.size != len(fields) or len(policy.space["shape"]) != 1):
-        observed = f"a vector of {policy.size}" if policy.size else policy.space["kind"]
+    space = spec["observation"]
+    if fields and (space["kind"] != "Box" or tuple(space["shape"]) != (len(fields),)):
+        observed = f"of shape {tuple(space['shape'])}" if space["kind"] == "Box" else f"a {space['kind']}"
         raise BuildError(quote(str(folder)), f"--fields names {len(fields)} numbers, its observation is {observed}")
-    return policy
+    try:
+        return Policy(package, spec, sha256, sessions, fields)
+    except ValueError as error:  # a name twice, one that requests have anyway, or with characters that no key may have
+        raise BuildError(quote(str(folder)), f"its names can't be keys of JSON objects here: {error}") from None
 
 
 def _manifest_bytes(folder: Path) -> bytes:

@@ -127,6 +127,16 @@ class Program:
         """
         return len(arrays[0]) if self.batched and arrays[0].ndim == len(self.spec["inputs"][0]["shape"]) else 1
 
+    def answer_in_bytes(self, body: bytes) -> Answer:
+        """
+        No answer.
+
+        Raises:
+            RequestError: as `question_in_bytes`.
+        """
+        question = self.question_in_bytes(body)
+        return self.result(question, self.compute(question))
+
     def question_in_bytes(self, body: bytes) -> Question:
         """
         No question: bytes don't say which arrays they are.

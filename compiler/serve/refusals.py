@@ -18,6 +18,7 @@ KINDS: Final = {
     "int": "a whole number",
     "bool": "true or false",
     "str": "a text",
+    "bytes": "a text of base64",
     "array": "an array",
     "object": "an object",
     "null": "null",

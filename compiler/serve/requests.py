@@ -1,5 +1,5 @@
 """
-Types of JSON that are made from a predictor's SPEC, and the arrays that come in them.
+Types of JSON for what a predictor takes, and the arrays that come in them.
 
 msgspec checks a request against its type while it parses: kinds and ranges of numbers, depths and most lengths are a
 part of the types, so that the schema of the API says them too, and nothing large is made of what is refused. What a
@@ -7,7 +7,7 @@ type can't say is checked here: ragged arrays, sizes of an encoded array, shapes
 """
 
 import math
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,12 @@ from compiler.serve.encoded import Encoded
 from compiler.serve.refusals import explained, not_json
 
 T = TypeVar("T")
+
+SMALL: Final = 2**20
+"""Bytes of a body up to which it may hold as many arrays as it likes."""
+
+MOST_ARRAYS: Final = 2**20
+"""Arrays that a larger one may hold: each takes about 100 bytes of memory, and may be 3 bytes in the body."""
 
 ABSENT = msgspec.UNSET
 Absent = msgspec.UnsetType
@@ -41,50 +47,11 @@ def element_type(dtype: str) -> Any:
     return Annotated[int, msgspec.Meta(ge=int(limits.min), le=min(int(limits.max), 2**63 - 1))]
 
 
-def space_type(space: dict[str, Any]) -> Any:
-    """
-    The type of one observation of a space, as SPEC describes it.
-    """
-    match space["kind"]:
-        case "Dict":
-            parts = [(f"part_{number}", space_type(part)) for number, part in enumerate(space["spaces"].values())]
-            names = {f"part_{number}": key for number, key in enumerate(space["spaces"])}
-            return msgspec.defstruct("Observation", parts, forbid_unknown_fields=True, rename=names, frozen=True)
-        case "Discrete":
-            return Annotated[int, msgspec.Meta(ge=0, lt=space["n"])]
-        case "MultiDiscrete":
-            return _listed(Annotated[int, msgspec.Meta(ge=0, lt=max(space["nvec"]))], (len(space["nvec"]),)) | Encoded
-        case "MultiBinary":
-            return _listed(Truth, space["shape"]) | Encoded
-        case _:
-            element, shapes = element_type(space["dtype"]), shapes_of(space)
-            if not shapes[0]:
-                return element
-            return (_listed(element, shapes[0]) if len(shapes) == 1 else _nested(element, len(shapes[0]))) | Encoded
-
-
-def shapes_of(space: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
-    """
-    The shapes that one observation may have: images may have their channels first or last.
-    """
-    if space["kind"] == "MultiDiscrete":
-        return ((len(space["nvec"]),),)
-    shape = tuple(space.get("shape", ()))
-    return (shape, (*shape[1:], shape[0])) if space.get("dtype") == "uint8" and len(shape) == 3 else (shape,)
-
-
 def masks_type() -> Any:
     """
     The type of masks, of one observation or of a batch.
     """
-    return _nested(Truth | list[Truth], 1)
-
-
-def rows_type(one: Any) -> Any:
-    """
-    The type of a batch, which is never empty.
-    """
-    return _nested(one, 1)
+    return nested(Truth | list[Truth], 1)
 
 
 def input_type(dtype: str, dimensions: int, batched: bool) -> Any:
@@ -92,16 +59,22 @@ def input_type(dtype: str, dimensions: int, batched: bool) -> Any:
     The type of a program's input: nested arrays of a number of dimensions, or with one more for a batch.
     """
     element: Any = element_type(dtype)
-    return _nested(element | list[element] if batched else element, dimensions) | Encoded
+    return nested(element | list[element] if batched else element, dimensions) | Encoded
 
 
-def _listed(element: Any, shape: tuple[int, ...]) -> Any:
+def listed(element: Any, shape: tuple[int, ...]) -> Any:
+    """
+    The type of nested arrays of a shape.
+    """
     for size in reversed(shape):
         element = Annotated[list[element], msgspec.Meta(min_length=size, max_length=size)]
     return element
 
 
-def _nested(element: Any, depth: int) -> Any:
+def nested(element: Any, depth: int) -> Any:
+    """
+    The type of nested arrays of any lengths but 0.
+    """
     for _ in range(depth):
         element = Annotated[list[element], msgspec.Meta(min_length=1)]
     return element
@@ -142,8 +115,11 @@ def parse(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
 
     Raises:
         RequestError: 400 for what is not JSON, too deep or has too many digits; 422 for JSON of another type, with the
-            place in it, what was expected and what was found.
+            place in it, what was expected and what was found, and for too many arrays.
     """
+    if len(body) > SMALL and (arrays := body.count(b"[")) > MOST_ARRAYS:
+        message = f"expected at most {MOST_ARRAYS} arrays in a body, found {arrays}: send numbers as base64"
+        raise RequestError(422, message)
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from compiler.ir import Box, Dict, Discrete, DType, Model, MultiBinary, MultiDiscrete, Space
 from compiler.serve.answers import RequestError
+from compiler.serve.encoded import ENCODINGS
 from compiler.serve.policies import Policy
 from compiler.serve.programs import Program
 from compiler.serve.sessions import Sessions
@@ -142,6 +144,15 @@ def ask(endpoint: Policy | Program, content: Any) -> Any:
     return json.loads(answer)
 
 
+def refusal(endpoint: Policy | Program, content: Any) -> tuple[int, str, str]:
+    """
+    How it is refused: status, path, message.
+    """
+    with pytest.raises(RequestError) as refused:
+        ask(endpoint, content)
+    return refused.value.status, refused.value.path, refused.value.message
+
+
 def plain(value: Any) -> Any:
     """
     Arrays, and what holds them, as JSON has them.
@@ -151,13 +162,13 @@ def plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def encoded(array: Any, dtype: str = "") -> Any:
+def encoded(array: Any) -> Any:
     """
     The same as base64; of a dict, its parts.
     """
     if isinstance(array, dict):
         return {key: encoded(part) for key, part in array.items()}
-    if array.ndim == 0 or array.dtype not in ("float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool"):
+    if array.ndim == 0 or array.dtype.name not in ENCODINGS:
         return array.tolist()
     content = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
     named = {"dtype": array.dtype.name} if array.dtype != np.float32 else {}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from compiler.serve.answers import RequestError
-from compiler.serve.policies import DETAILS
+from compiler.serve.policies import DETAILS, Policy
 from tests.generated_code.sampled import POLICIES as SAMPLED
 from tests.policies import IMAGE, WIDE
-from tests.serve.endpoints import ACTIONS, SPACES, ask, encoded, endpoints, plain, row_of, sample
+from tests.serve.endpoints import ACTIONS, SPACES, ask, encoded, endpoints, plain, refusal, row_of, sample
 
 ROWS = 3
 SHORT = (1.5, -2.25, 0.125, 3.0)
@@ -27,12 +27,6 @@ def models(tmp_path_factory):
 def seen_by(model):
     assert model.policy is not None
     return model.policy.observation_space
-
-
-def refusal(endpoint, content):
-    with pytest.raises(RequestError) as refused:
-        ask(endpoint, content)
-    return refused.value.status, refused.value.path, refused.value.message
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -66,8 +60,7 @@ def test_actions_of_every_space(models, name):
     assert ask(endpoint, {"observations": given.tolist()}) == {"actions": right.tolist()}
     assert ask(endpoint, {"observation": given[1].tolist()}) == {"action": right[1].tolist()}
     for rows, expected in ((given, right), (given[1], right[1])):
-        question = endpoint.question_in_bytes(rows.astype("<f4").tobytes())
-        status, headers, body = endpoint.result(question, endpoint.compute(question))
+        status, headers, body = endpoint.answer_in_bytes(rows.astype("<f4").tobytes())
         told = dict(headers)
         assert (status, told["content-type"]) == (200, "application/octet-stream")
         assert told["x-dtype"] == str(right.dtype)
@@ -99,9 +92,8 @@ def test_bytes_are_for_one_array(models, name):
 
 def test_bytes_that_are_not_finite_are_refused(models):
     endpoint = models.policy("does choice")
-    question = endpoint.question_in_bytes(np.array([0, 1, np.nan, 2], "<f4").tobytes())
     with pytest.raises(RequestError, match="expected finite numbers, found nan") as refused:
-        endpoint.compute(question)
+        endpoint.answer_in_bytes(np.array([0, 1, np.nan, 2], "<f4").tobytes())
     assert refused.value.status == 422
 
 
@@ -323,15 +315,15 @@ def test_the_largest_of_float32_may_be_written_short(models):
 
 
 def test_the_short_way_says_what_the_long_way_says(models, monkeypatch):
-    endpoint = models.policy("does choice")
-    assert endpoint.short
-    rows = sample(WIDE, 20).tolist()
-    short = [endpoint.answer(json.dumps({"observation": row}).encode()) for row in rows]
-    monkeypatch.setattr(endpoint, "short", False)
-    assert [endpoint.answer(json.dumps({"observation": row}).encode()) for row in rows] == short
-    monkeypatch.setattr(endpoint, "short", True)
-    monkeypatch.setattr(endpoint, "question", None)
-    assert [endpoint.answer(json.dumps({"observation": row}).encode()) for row in rows] == short
+    endpoint, rows = models.policy("does choice"), sample(WIDE, 20)
+    asked = [(endpoint.answer, json.dumps({"observation": row.tolist()}).encode()) for row in rows]
+    asked += [(endpoint.answer_in_bytes, row.astype("<f4").tobytes()) for row in rows]
+    monkeypatch.setattr(Policy, "compute", None)  # what the long way needs
+    short = [way(body) for way, body in asked]
+    monkeypatch.undo()
+    monkeypatch.setattr(endpoint, "short", 0)
+    assert [way(body) for way, body in asked] == short
+    assert len({answer[2] for answer in short}) > 2
 
 
 def test_sessions_carry_an_episode(models):

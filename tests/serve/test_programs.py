@@ -7,7 +7,7 @@ import pytest
 
 from compiler.serve.answers import RequestError
 from tests.general_models import WORDS, inputs_of
-from tests.serve.endpoints import PROGRAMS, ask, encoded, endpoints, plain
+from tests.serve.endpoints import PROGRAMS, ask, encoded, endpoints, plain, refusal
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,6 @@ def right_of(endpoint, inputs):
     return {
         "outputs": dict(zip(endpoint.outputs, map(plain, found if isinstance(found, tuple) else (found,)), strict=True))
     }
-
-
-def refusal(endpoint, content):
-    with pytest.raises(RequestError) as refused:
-        ask(endpoint, content)
-    return refused.value.status, refused.value.path, refused.value.message
 
 
 @pytest.mark.parametrize("name", ["mixed", "keywords", "camera", "sentences"])
@@ -191,7 +185,7 @@ def test_bytes_are_whole_numbers_to_255(models, value):
 
 def test_bytes_do_not_say_which_array_they_are(models):
     with pytest.raises(RequestError, match="send JSON") as refused:
-        models.program("camera").question_in_bytes(bytes(8))
+        models.program("camera").answer_in_bytes(bytes(8))
     assert refused.value.status == 415
 
 
