@@ -16,10 +16,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def divided(
-    kind: type[int] | type[float] | type[str], absent: Any = None
+    kind: type[int] | type[float] | type[str] | type[Path], absent: Any = None
 ) -> Callable[[click.Context, click.Parameter, str | None], Any]:
     """
-    Reads numbers or names that are divided by commas, as a tuple: `3,84,84`; `absent` where the option is not given.
+    Reads numbers, names or paths that are divided by commas, as a tuple: `3,84,84`; `absent` where not given.
     """
 
     def read(_: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -80,7 +80,7 @@ def _option(option: Field[Any], hint: Any, text: str) -> Callable[[Command], Com
         settings |= {
             "default": None,
             "callback": divided(each, option.default),
-            "metavar": "NAME,..." if each is str else "N,...",
+            "metavar": {str: "NAME,...", Path: "FOLDER,..."}.get(each, "N,..."),
         }
     elif kind is Path:
         settings |= {"type": click.Path(path_type=Path, dir_okay=False), "metavar": "FILE"}

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from compiler.errors import BuildError
 from compiler.serve.answers import BYTES, Answer, Headers, RequestError, json_answer
 from compiler.serve.batching import LONG, Queue
 from compiler.serve.bodies import Bodies
@@ -31,8 +32,10 @@ from compiler.serve.inference_v2 import (
 from compiler.serve.logs import Entry, RequestLog
 from compiler.serve.metrics import OTHER, Row, Table
 from compiler.serve.models import Served
+from compiler.serve.pages import file_handler, page_handlers
 from compiler.serve.settings import Settings
 from compiler.serve.tensors import HEADER_LENGTH
+from compiler.serve.wasm import WasmBuild, wasm_builds
 
 JSON_TYPES: Final = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain"})
 """Types of bodies that are read as JSON: `curl -d` says that it sends a form."""
@@ -88,6 +91,9 @@ class Application:
         settings: what the command line said.
         models: by name; the first one also answers at `/predict`.
         row: what counts this worker's requests; one of its own if not given.
+
+    Raises:
+        BuildError: if a folder of `settings.wasm` is no build of one of the models.
     """
 
     def __init__(self, settings: Settings, models: dict[str, Served], row: Row | None = None) -> None:
@@ -101,6 +107,7 @@ class Application:
         """Requests that are under way, and how many may be."""
         self.log: RequestLog | None = None
         self.bodies = Bodies(settings.max_body, settings.body_timeout)
+        wasm_builds(settings.wasm, models)
         self.serve(models)
 
     def serve(self, models: dict[str, Served]) -> None:
@@ -110,6 +117,12 @@ class Application:
         before = getattr(self, "queues", {})
         self.models = models
         self.queues = {name: self._queue(model) for name, model in models.items()}
+        try:
+            self.builds: dict[str, WasmBuild] = wasm_builds(self.settings.wasm, models)
+        except BuildError as error:
+            # A model that changed is worth more than its animation, which then asks this server.
+            log.error("the page does without WebAssembly: %s", error)
+            self.builds = {}
         self.routes = self._routes()
         for queue in before.values():
             if queue is not None:
@@ -131,14 +144,15 @@ class Application:
             "/v2": Route({"GET": lambda _: json_answer(SERVER)}),
             "/metrics": Route({"GET": self._metrics}),
             "/openapi.json": Route({"GET": self._document}),
-            "/models": Route({"GET": lambda _: json_answer({"models": [m.described() for m in self.models.values()]})}),
+            "/models": Route({"GET": lambda _: json_answer({"models": [*map(self._described, self.models.values())]})}),
+            **{path: Route({"GET": handler}, public=True) for path, handler in page_handlers().items()},
         }
         for number, model in enumerate(self.models.values()):
             model.endpoint.count = partial(self.row.predict, self.row.table.models[number])
             requests, queue = partial(self.row.table.requests, number), self.queues[model.name]
             predict = Route({"POST": predicting(model.endpoint, queue)}, model=model.name, requests=requests("predict"))
             routes[f"/models/{model.name}/predict"] = predict
-            routes[f"/models/{model.name}"] = Route({"GET": describing(model)}, model=model.name)
+            routes |= self._routes_of_page(model)
             if number == 0:
                 routes["/predict"] = predict
             tensors = named_tensors(model.endpoint)
@@ -148,6 +162,22 @@ class Application:
             infer = {"POST": inferring(model.name, model.endpoint, tensors, queue)}
             routes[f"{place}/infer"] = Route(infer, model=model.name, requests=requests("infer"))
         return routes
+
+    def _routes_of_page(self, model: Served) -> dict[str, Route]:
+        """
+        What the page reads of a model: its description, and its build for WebAssembly, if there is one.
+        """
+        place = f"/models/{model.name}"
+        build = self.builds.get(model.name)
+        files = {} if build is None else {name: file_handler(name, data) for name, data in build.files.items()}
+        return {
+            place: Route({"GET": lambda _: json_answer(self._described(model))}, model=model.name),
+            **{f"{place}/wasm/{name}": Route({"GET": file}, model=model.name) for name, file in files.items()},
+        }
+
+    def _described(self, model: Served) -> dict[str, Any]:
+        build = self.builds.get(model.name)
+        return {**model.described(), **({"wasm": build.name} if build else {})}
 
     def _readiness(self, _: Call) -> Answer:
         ready = self.ready and not self.stopping
@@ -311,13 +341,6 @@ def answering(content: Any) -> Handler:
     """
     answer = json_answer(content)
     return lambda _: answer
-
-
-def describing(model: Served) -> Handler:
-    """
-    What answers with a model's description.
-    """
-    return lambda _: json_answer(model.described())
 
 
 def _token(settings: Settings) -> bytes:

@@ -66,7 +66,7 @@ class Served:
         """
         What the model is, as plain values: for `/models` and the page.
         """
-        built = ("options", "versions", "verification")
+        built = ("options", "versions", "verification", "bounds", "layers")
         shown: dict[str, Any] = {key: self.manifest[key] for key in built if key in self.manifest}
         if isinstance(self.endpoint, Policy) and self.endpoint.fields:
             shown["fields"] = self.endpoint.fields
@@ -93,7 +93,7 @@ def stamp_of(folder: Path) -> str:
     Raises:
         BuildError: if the folder is no package that policyc built.
     """
-    return hashlib.sha256(_manifest_bytes(folder)).hexdigest()
+    return hashlib.sha256(manifest_bytes(folder)).hexdigest()
 
 
 def open_model(folder: Path, sessions: Sessions, fields: tuple[str, ...] = ()) -> Served:
@@ -108,7 +108,7 @@ def open_model(folder: Path, sessions: Sessions, fields: tuple[str, ...] = ()) -
     Raises:
         BuildError: if it is none, can't be imported, or its observations have another number of fields.
     """
-    content = _manifest_bytes(folder)
+    content = manifest_bytes(folder)
     manifest = msgspec.json.decode(content)
     if not (folder / "__init__.py").is_file():
         raise BuildError(
@@ -157,7 +157,13 @@ def _endpoint(package: ModuleType, sha256: str, sessions: Sessions, folder: Path
         raise BuildError(quote(str(folder)), f"its names can't be keys of JSON objects here: {error}") from None
 
 
-def _manifest_bytes(folder: Path) -> bytes:
+def manifest_bytes(folder: Path) -> bytes:
+    """
+    The manifest of a package, as it lies there.
+
+    Raises:
+        BuildError: if the folder is no package that policyc built.
+    """
     try:
         return (folder / "manifest.json").read_bytes()
     except OSError as error:

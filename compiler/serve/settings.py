@@ -22,6 +22,9 @@ class Settings:
     """Threads that a large model may have in each worker; the processors divided by the workers if not given."""
     fields: tuple[str, ...] = ()
     """Names of the numbers of an observation, divided by commas: the first model also takes {"name": number, ...}."""
+    wasm: tuple[Path, ...] = ()
+    """Folders that `policyc build --target wasm` made of models that are served, divided by commas: the page at / then
+    plays its animations in the browser."""
     max_body: int = 16 * 2**20
     """Bytes that a request's body may have; more is answered with 413."""
     max_waiting: int = 1024
