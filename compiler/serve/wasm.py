@@ -47,8 +47,8 @@ def identity(manifest: Mapping[str, Any]) -> tuple[Any, Any]:
     """
     What two builds of the same model have in common: the source, and the options that say what is computed.
     """
-    options = {name: value for name, value in manifest["options"].items() if name not in HOW_IT_IS_BUILT}
-    return manifest["source"], options
+    options = {name: value for name, value in manifest.get("options", {}).items() if name not in HOW_IT_IS_BUILT}
+    return manifest.get("source"), options
 
 
 def open_wasm(folder: Path) -> tuple[dict[str, Any], WasmBuild]:
@@ -59,7 +59,7 @@ def open_wasm(folder: Path) -> tuple[dict[str, Any], WasmBuild]:
         BuildError: the folder is none of target wasm, or its files are not those that its manifest names.
     """
     manifest = msgspec.json.decode(manifest_bytes(folder))
-    target = manifest["options"].get("target", "numba")
+    target = manifest.get("options", {}).get("target", "numba")
     if target != "wasm":
         raise BuildError(quote(str(folder)), f"expected what policyc build --target wasm made, found target {target}")
     digests = {name: digest for name, digest in manifest["files"].items() if Path(name).suffix in (".mjs", ".wasm")}
@@ -87,7 +87,7 @@ def wasm_builds(folders: tuple[Path, ...], models: Mapping[str, Served]) -> dict
         fitting = [name for name, other in models.items() if identity(other.manifest) == identity(manifest)]
         if not fitting:
             source = manifest["source"]
-            others = ", ".join(f"{name} from {m.manifest['source']['file']}" for name, m in models.items())
+            others = ", ".join(f"{name} from {m.package.SPEC['source']['file']}" for name, m in models.items())
             raise BuildError(
                 quote(str(folder)),
                 f"was built from {quote(source['file'])} ({source['sha256'][:12]}), or with other options, than any "

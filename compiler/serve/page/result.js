@@ -22,7 +22,7 @@ export function answerShown(model, { answer, milliseconds }, names) {
     const told = Object.entries(details).filter(([name]) => name === finest || name === "value");
     return [
         ...parts,
-        ...told.map(([name, value]) => section(name, value, action, names)),
+        ...told.map(([name, value]) => section(TITLES[name] ?? name, value, action, names)),
         element("p", { class: "time" }, `${within}${shownTime(milliseconds * 1000)} there and back.`),
     ];
 }
@@ -55,16 +55,16 @@ function outputsShown(outputs) {
 
 /** A title and the values under it. */
 function section(name, value, action, names = []) {
-    const title = element("h3", {}, TITLES[name] ?? name.replaceAll("_", " "));
+    const title = element("h3", {}, name);
     if (value !== null && typeof value === "object" && !Array.isArray(value)) {
         const parts = Object.entries(value).map(([key, part]) => section(key, part, action, names));
         return element("section", { class: "detail" }, title, parts);
     }
     const values = [value].flat(Infinity).map(Number);
-    if (values.length === 1 && name !== "probabilities") {
+    const share = name === TITLES.probabilities;
+    if (values.length === 1 && !share) {
         return element("section", { class: "detail single" }, title, element("p", { class: "figure" }, shown(values[0])));
     }
-    const share = name === "probabilities";
     const [low, high] = share ? [0, 1] : [Math.min(0, ...values), Math.max(0, ...values)];
     const chosen = Number.isInteger(action) ? action : -1;
     const rows = values

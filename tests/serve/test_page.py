@@ -1,0 +1,553 @@
+"""
+The page at `/` in a browser: it shows what is served, asks it, plays it, and works for those without a mouse.
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import compiler
+from compiler.cli.common import REFUSED
+from tests import general_models, policies
+from tests.serve.running import place
+from tests.serve.serving import Running, command, serving
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium in the path, and CHROMIUM is not set")
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+POLICIES = {
+    "sees": policies.observing(policies.IMAGE),
+    "parts": policies.observing(policies.PARTS),
+    "remembers": policies.recurrent(),
+    "restricted": policies.masked(),
+    "sequences": general_models.sentences(),
+}
+TEN_SECONDS = re.compile(r"^[1-9]\d+\.\d s$")
+CARTPOLE = ("cart position", "cart velocity", "pole angle", "pole angular velocity")
+
+
+@pytest.fixture(scope="module")
+def wasm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("web")
+    return compiler.build("model/cartpole.zip", out=out, target="wasm", verify_observations=5).path
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, wasm: Path) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("served")
+    others = [place(folder / name, model) for name, model in POLICIES.items()]
+    with serving(folder, "generated/cartpole", "generated/pendulum", *others, "--wasm", wasm) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """
+    Of someone who asked for less motion: nothing plays by itself.
+    """
+    with browser.new_context(reduced_motion="reduce") as context:
+        yield context
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """
+    A page whose scripts may fail nowhere, and which may ask no other server.
+    """
+    yield from watched(context)
+
+
+def watched(context: BrowserContext, *, refused: int = 0) -> Iterator[Page]:
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
+    hosts: set[str] = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2].partition(":")[0]))
+    yield page
+    # A status of 4xx is an error of the console too: those that a test brings about are not the page's.
+    assert [text for text in problems if "status of 4" not in text] == []
+    assert hosts <= {"127.0.0.1", ""}
+
+
+def visit(page: Page, server: Running, model: str) -> None:
+    page.goto(f"{server.url}/#{model}")
+    expect(page.locator("h1")).to_have_text(model)
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    return json.loads(request.post_data or "")
+
+
+def asked(server: Running, model: str, content: dict[str, Any]) -> dict[str, Any]:
+    """
+    What the server answers without any page.
+    """
+    data = json.dumps(content).encode()
+    with urllib.request.urlopen(f"{server.url}/models/{model}/predict", data) as answer:
+        return json.load(answer)
+
+
+def predict(page: Page, model: str) -> dict[str, Any]:
+    """
+    What the page sends at the button.
+    """
+    with page.expect_request(f"**/models/{model}/predict") as request:
+        page.get_by_role("button", name="Predict").click()
+    return body_of(request.value)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """
+    A real PNG of (height, width, 3) bytes.
+    """
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    )
+
+
+@needs_browser
+def test_it_shows_what_the_model_is(page: Page, server: Running) -> None:
+    visit(page, server, "cartpole")
+    expect(page.locator("#kind")).to_have_text("ActorCriticPolicy from cartpole.zip")
+    expect(page.locator("#facts")).to_contain_text("float32 [4]")
+    expect(page.locator("#facts")).to_contain_text("4,610")
+    expect(page.locator("#facts .good")).to_contain_text("1,068 observations")
+    expect(page.locator("#about")).to_contain_text("1d31d2ca1cdded745582c1f23f37eb9be3259f3103f4d1bbd9442903d7f25edc")
+    expect(page.locator("#about")).to_contain_text("actions are the same")
+    picture = page.locator("svg.layers")
+    assert picture.locator("text.op").all_text_contents() == ["input", "flatten", "dense", "dense", "dense", "argmax"]
+    assert picture.locator("text.shape").all_text_contents() == ["4", "4", "64", "64", "2", "1"]
+    assert picture.locator("path.edges").count() == 3
+    assert "mlp_extractor.policy_net.0" in (page.locator("table").text_content() or "")
+
+
+@needs_browser
+def test_the_picture_shows_what_skips_layers(page: Page, server: Running) -> None:
+    visit(page, server, "pendulum")
+    assert page.locator("svg.layers path.around").count() == 1  # what the mean and the deviation are made of
+
+
+@needs_browser
+def test_the_form_asks_for_an_action(page: Page, server: Running) -> None:
+    visit(page, server, "cartpole")
+    given = [0.5, -1.25, -0.05, 2.0]
+    for name, value in zip(CARTPOLE, given, strict=True):
+        page.get_by_role("spinbutton", name=name, exact=True).fill(str(value))
+    sent = predict(page, "cartpole")
+    assert sent == {"observation": given, "details": True}
+    right = asked(server, "cartpole", sent)
+    expect(page.locator("#answer .action")).to_contain_text(str(right["action"]))
+    shares = [f"{share * 100:.1f} %" for share in right["probabilities"]]
+    expect(page.locator("#answer .bars .value")).to_have_text(shares)
+    expect(page.locator("#answer .bars li.chosen .label")).to_have_text(["push left", "push right"][right["action"]])
+    expect(page.locator("#answer .time")).to_contain_text("in the predictor")
+    page.get_by_text("The same with curl").click()
+    expect(page.locator("pre.command")).to_contain_text(f"curl {server.url}/models/cartpole/predict")
+
+
+@needs_browser
+def test_a_slider_asks_as_it_moves_within_the_bounds_of_the_space(page: Page, server: Running) -> None:
+    visit(page, server, "cartpole")
+    slider = page.get_by_role("slider", name="cart position")
+    assert float(slider.get_attribute("max") or "") == pytest.approx(4.8)
+    assert float(page.get_by_role("slider", name="pole angle").get_attribute("min") or "") == pytest.approx(-0.41887903)
+    expect(page.locator("#answer .action")).to_be_visible()
+    with page.expect_request("**/predict") as request:
+        slider.focus()
+        page.keyboard.press("End")
+    assert body_of(request.value)["observation"] == [4.8, 0, 0, 0]
+    expect(page.get_by_role("spinbutton", name="cart position")).to_have_value("4.8")
+
+
+@needs_browser
+def test_the_best_action_or_one_that_is_drawn(page: Page, server: Running) -> None:
+    visit(page, server, "pendulum")
+    page.get_by_label("Draw the action").check()
+    assert predict(page, "pendulum")["deterministic"] is False
+    expect(page.locator("#answer")).to_contain_text("std")
+
+
+@needs_browser
+def test_another_model_is_chosen(page: Page, server: Running) -> None:
+    visit(page, server, "cartpole")
+    page.get_by_label("Model", exact=True).select_option("pendulum")
+    expect(page.locator("h1")).to_have_text("pendulum")
+    expect(page.locator("#world")).to_have_text("Pendulum")
+    page.get_by_label("Model", exact=True).select_option("restricted")
+    expect(page.locator("#live")).to_be_hidden()
+    page.go_back()
+    expect(page.locator("h1")).to_have_text("pendulum")
+
+
+@needs_browser
+@pytest.mark.parametrize("by", ["drop", "choice"])
+def test_a_picture_becomes_an_observation(page: Page, server: Running, by: str) -> None:
+    visit(page, server, "sees")
+    pixels = np.random.default_rng(3).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    file = {"name": "frame.png", "mimeType": "image/png", "buffer": png(pixels)}
+    if by == "choice":
+        page.locator("input[type=file]").set_input_files([file])  # type: ignore[list-item]
+    else:
+        transfer = page.evaluate_handle(
+            """data => {
+                const transfer = new DataTransfer();
+                const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+                transfer.items.add(new File([bytes], "frame.png", { type: "image/png" }));
+                return transfer;
+            }""",
+            base64.b64encode(png(pixels)).decode(),
+        )
+        page.locator(".zone").dispatch_event("drop", {"dataTransfer": transfer})
+    expect(page.locator(".zone .hint").first).to_have_text("frame.png, 9 × 8.")
+    sent = predict(page, "sees")["observation"]
+    grey = np.floor(pixels @ [0.299, 0.587, 0.114] + 0.5).astype(np.uint8)
+    assert (sent["shape"], sent["dtype"]) == ([1, 8, 9], "uint8")
+    assert base64.b64decode(sent["base64"]) == grey.tobytes()
+    right = asked(server, "sees", {"observation": grey[None].tolist()})["action"]
+    expect(page.locator("#answer .action")).to_have_text(str(right))
+
+
+@needs_browser
+def test_a_file_that_is_no_picture_is_refused(page: Page, server: Running) -> None:
+    visit(page, server, "sees")
+    file = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"nothing to see"}
+    page.locator("input[type=file]").set_input_files([file])  # type: ignore[list-item]
+    expect(page.locator(".zone .hint").first).to_contain_text("notes.txt is no picture")
+
+
+@needs_browser
+def test_pictures_are_laid_out_as_models_take_them(page: Page, server: Running) -> None:
+    visit(page, server, "sees")
+    pixels = np.random.default_rng(4).integers(0, 256, (6, 5, 4), dtype=np.uint8)
+    script = """async ([pixels, shape]) => {
+        const { pictureOf, valuesOf } = await import("/static/images.js");
+        return [...valuesOf(Uint8ClampedArray.from(pixels), pictureOf(shape))];
+    }"""
+    grey = np.floor(pixels[..., :3] @ [0.299, 0.587, 0.114] + 0.5).astype(int)
+    expected = {
+        (6, 5, 3): pixels[..., :3],
+        (3, 6, 5): pixels[..., :3].transpose(2, 0, 1),
+        (6, 5, 4): np.repeat(grey[..., None], 4, axis=2),
+        (4, 6, 5): np.repeat(grey[None], 4, axis=0),
+    }
+    # The smallest picture that is taken for one is 5 x 5; its channels are fewer.
+    for shape, right in expected.items():
+        assert page.evaluate(script, [pixels.ravel().tolist(), shape]) == right.ravel().tolist(), shape
+
+
+@needs_browser
+def test_parts_of_a_dict_have_controls_of_their_own(page: Page, server: Running) -> None:
+    visit(page, server, "parts")
+    page.get_by_label("gear").select_option("3")
+    page.get_by_label("1, 0", exact=True).check()
+    page.locator("fieldset", has_text="dials").get_by_label("1", exact=True).select_option("2")
+    page.locator("fieldset", has_text="speed").get_by_role("spinbutton").nth(2).fill("1.5")
+    sent = predict(page, "parts")["observation"]
+    assert (sent["gear"], sent["dials"], sent["speed"]) == (3, [0, 2], [0, 0, 1.5, 0])
+    assert sent["switches"] == [[False, False], [True, False]]
+    assert base64.b64decode(sent["camera"]["base64"]) == bytes(72)
+    right = asked(server, "parts", {"observation": sent})["action"]
+    expect(page.locator("#answer .action")).to_have_text(str(right))
+
+
+@needs_browser
+def test_choices_can_be_forbidden(page: Page, server: Running) -> None:
+    visit(page, server, "restricted")
+    boxes = page.locator("fieldset", has_text="Allowed choices").get_by_role("checkbox")
+    assert boxes.count() == 9
+    boxes.first.uncheck()
+    sent = predict(page, "restricted")
+    assert sent["action_masks"] == [False, *[True] * 8]
+    expect(page.locator("#answer .chip").first).to_have_text("1")
+
+
+@needs_browser
+def test_a_policy_remembers_until_it_is_told_not_to(page: Page, server: Running) -> None:
+    visit(page, server, "remembers")
+    page.get_by_role("spinbutton").first.fill("0.75")
+    first = predict(page, "remembers")
+    expect(page.locator("#ask [role=status]")).to_contain_text("Step 1 ")
+    second = predict(page, "remembers")
+    expect(page.locator("#ask [role=status]")).to_contain_text("Step 2 ")
+    assert "state" not in first
+    assert second["state"] == asked(server, "remembers", first)["state"]
+    right = asked(server, "remembers", second)["action"]
+    expect(page.locator("#answer .bars .value").first).to_have_text(f"{right[0]:.4g}")
+    page.get_by_role("button", name="New episode").click()
+    assert "state" not in predict(page, "remembers")
+
+
+@needs_browser
+def test_arrays_of_a_program_are_typed_as_json(page: Page, server: Running) -> None:
+    visit(page, server, "sequences")
+    page.locator("fieldset", has_text="length").first.get_by_role("spinbutton").first.fill("0.5")
+    sent = predict(page, "sequences")["inputs"]
+    assert np.shape(sent["length"]) == (20, 3)
+    assert sent["length"][0][0] == 0.5
+    assert np.shape(sent["flags"]) == (21,)
+    expect(page.locator("#answer")).to_contain_text("scores")
+
+
+@needs_browser
+def test_an_error_is_shown_as_text(page: Page, server: Running) -> None:
+    visit(page, server, "cartpole")
+    expect(page.locator("#answer .action")).to_be_visible()
+    alert = page.locator("#answer [role=alert]")
+    page.get_by_role("spinbutton", name="pole angle", exact=True).fill("")
+    page.get_by_role("button", name="Predict").click()
+    expect(alert).to_have_text("pole angle: expected a number.")
+    page.get_by_role("spinbutton", name="pole angle", exact=True).fill("1e39")
+    page.get_by_role("button", name="Predict").click()
+    expect(alert).to_contain_text("$.observation[2]")
+    page.get_by_role("button", name="Reset").click()
+    expect(alert).to_be_hidden()
+
+
+@needs_browser
+def test_names_from_files_stay_text(page: Page, server: Running) -> None:
+    visit(page, server, "cartpole")
+    page.route(
+        "**/models",
+        lambda route: route.fulfill(
+            json={
+                "models": [
+                    {
+                        "name": "x",
+                        "sha256": "",
+                        "spec": {
+                            "observation": {"kind": "Box", "shape": [1], "dtype": "float32"},
+                            "action": {"kind": "Discrete", "n": 2},
+                            "source": {"file": "<img src=x onerror=alert(1)>", "sha256": "", "format": ""},
+                            "assumed": ["<script>alert(2)</script>"],
+                        },
+                    }
+                ]
+            }
+        ),
+    )
+    page.reload()
+    expect(page.locator("#about")).to_contain_text("<script>alert(2)</script>")
+    assert page.locator("main img, main script").count() == 0
+
+
+@needs_browser
+@pytest.mark.parametrize("way", ["wasm", "predict"])
+def test_the_policy_balances_for_ten_seconds(page: Page, server: Running, way: str) -> None:
+    visit(page, server, "cartpole")
+    expect(page.locator(".way")).to_have_attribute("data-way", "wasm")
+    assert page.locator(".readings [data-name=time] dd").text_content() == "0.0 s"  # less motion was asked for
+    steps: list[str] = []
+    page.on("request", lambda request: steps.append(request.url) if request.url.endswith("/predict") else None)
+    page.get_by_label("Speed").select_option("16 ×")
+    if way == "predict":
+        page.get_by_label("Played", exact=True).select_option("by the server")
+        expect(page.locator(".way")).to_have_attribute("data-way", "predict")
+    page.get_by_role("button", name="Play").click()
+    expect(page.locator(".readings [data-name=time] dd")).to_have_text(TEN_SECONDS, timeout=20_000)
+    page.get_by_role("button", name="Pause").click()
+    assert page.locator(".readings [data-name=falls] dd").text_content() == "0"
+    expect(page.locator(".told")).to_contain_text("500 steps")
+    expect(page.locator(".way")).to_contain_text("s for one action")
+    expect(page.locator(".way")).to_contain_text("WebAssembly" if way == "wasm" else "/predict")
+    assert (len(steps) < 10) if way == "wasm" else (len(steps) > 490)
+
+
+@needs_browser
+def test_a_pendulum_swings_up_through_the_server(page: Page, server: Running) -> None:
+    visit(page, server, "pendulum")
+    expect(page.locator(".way")).to_have_attribute("data-way", "predict")
+    page.get_by_label("Speed").select_option("16 ×")
+    page.get_by_role("button", name="Play").click()
+    expect(page.locator(".readings [data-name=time] dd")).to_have_text(TEN_SECONDS, timeout=20_000)
+    page.get_by_role("button", name="Pause").click()
+    angle = page.locator(".readings [data-name='from upright'] dd").text_content() or ""
+    assert abs(float(angle.rstrip("°"))) < 15
+
+
+@needs_browser
+def test_a_strong_wind_makes_it_fall(page: Page, server: Running) -> None:
+    visit(page, server, "cartpole")
+    page.get_by_label("Gusts").focus()
+    page.keyboard.press("End")
+    page.get_by_label("Wind").focus()
+    page.keyboard.press("End")
+    page.get_by_label("Strength of a push").focus()
+    page.keyboard.press("End")
+    page.get_by_label("Speed").select_option("16 ×")
+    page.locator("canvas.stage").focus()
+    page.keyboard.press(" ")
+    for _ in range(200):
+        page.keyboard.press("ArrowRight")
+        if page.locator(".readings [data-name=falls] dd").text_content() != "0":
+            break
+    expect(page.locator(".readings [data-name=falls] dd")).not_to_have_text("0")
+    expect(page.locator(".told")).to_contain_text("fell after")
+
+
+@needs_browser
+def test_the_dynamics_are_those_of_gymnasium(page: Page, server: Running) -> None:
+    gymnasium = pytest.importorskip("gymnasium")
+    visit(page, server, "cartpole")
+    script = """async ([title, state, actions]) => {
+        const { worlds } = await import("/static/worlds.js");
+        const world = worlds[title];
+        return actions.map((action) => {
+            state = world.step(state, action);
+            return [state, world.observe(state), world.fell?.(state) ?? false];
+        });
+    }"""
+    rng = np.random.default_rng(5)
+    for title, actions in {
+        "CartPole": rng.integers(0, 2, 60).tolist(),
+        "Pendulum": rng.uniform(-3, 3, (200, 1)).tolist(),
+    }.items():
+        world = gymnasium.make({"CartPole": "CartPole-v1", "Pendulum": "Pendulum-v1"}[title]).unwrapped
+        world.reset(seed=7)
+        found = page.evaluate(script, [title, list(map(float, world.state)), actions])
+        fallen = 0
+        for action, (state, observation, fell) in zip(actions, found, strict=True):
+            right, _, terminated, _, _ = world.step(action if title == "CartPole" else np.array(action))
+            np.testing.assert_allclose(state, world.state, rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(observation, right, rtol=1e-6, atol=1e-7)
+            assert terminated == fell
+            fallen += fell
+            if fell:
+                break
+        assert fallen == (title == "CartPole")
+
+
+@needs_browser
+def test_it_is_used_by_keyboard_alone(page: Page, server: Running) -> None:
+    visit(page, server, "cartpole")
+    expect(page.locator("#answer .action")).to_be_visible()
+    unlabelled = page.evaluate(
+        """[...document.querySelectorAll("main input, main select, main textarea, main button")]
+            .filter((control) => !control.labels?.length && !control.textContent && !control.ariaLabelledByElements?.length)
+            .map((control) => control.outerHTML)"""
+    )
+    assert unlabelled == []
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("(document.activeElement.labels?.[0] ?? document.activeElement).textContent.trim()")
+        )
+    for name in ("Skip to the content", "Play", "← Push", "Wind", "Predict", "The same with curl"):
+        assert name in reached
+    page.get_by_role("spinbutton", name="cart velocity").focus()
+    page.keyboard.type("3")
+    with page.expect_request("**/predict"):
+        page.keyboard.press("Enter")
+
+
+@needs_browser
+@pytest.mark.parametrize("model", ["cartpole", "parts", "sequences"])
+def test_a_phone_has_no_sideways_scroll(browser: Browser, server: Running, model: str) -> None:
+    phone = {"width": 360, "height": 740}
+    with browser.new_context(viewport=phone, reduced_motion="reduce") as context:  # type: ignore[arg-type]
+        for page in watched(context):
+            visit(page, server, model)
+            page.get_by_role("button", name="Predict").click()
+            expect(page.locator("#answer .time")).to_be_visible()
+            wide = "[...document.querySelectorAll('main :not(.scroller *)')].filter(e => e.getBoundingClientRect().right > 360)"
+            assert page.evaluate(f"{wide}.map(element => element.outerHTML.slice(0, 80))") == []
+            assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+@needs_browser
+def test_it_plays_by_itself_in_the_dark(browser: Browser, server: Running) -> None:
+    with browser.new_context(color_scheme="dark", reduced_motion="no-preference") as context:
+        for page in watched(context):
+            visit(page, server, "cartpole")
+            red, green, blue = json.loads(
+                "[" + page.evaluate("getComputedStyle(document.body).backgroundColor").strip("rgb()") + "]"
+            )
+            assert max(red, green, blue) < 40
+            assert page.evaluate("getComputedStyle(document.body).color") == "rgb(236, 238, 250)"
+            expect(page.locator(".readings [data-name=time] dd")).to_have_text(re.compile(r"^([1-9]|0\.[5-9])"))
+
+
+@needs_browser
+def test_a_token_is_asked_for(browser: Browser, wasm: Path, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("open sesame\n")
+    arguments = ("generated/cartpole", "--wasm", wasm, "--token-file", tmp_path / "token")
+    with serving(tmp_path, *arguments) as server, browser.new_context(reduced_motion="reduce") as context:
+        for page in watched(context):
+            page.goto(server.url)
+            for token, wrong in (("sesame", True), ("open sesame", False)):
+                page.get_by_label("Bearer token").fill(token)
+                page.get_by_role("button", name="Continue").click()
+                expect(page.locator("#wrong")).to_be_visible(visible=wrong)
+            expect(page.locator("#answer .action")).to_be_visible()
+            expect(page.locator(".way")).to_have_attribute("data-way", "wasm")  # its module needed the token too
+            page.reload()
+            expect(page.locator("#answer .action")).to_be_visible()
+            assert page.evaluate("[sessionStorage.length, localStorage.length, document.cookie]") == [1, 0, ""]
+
+
+def test_files_are_served_with_care(server: Running) -> None:
+    with urllib.request.urlopen(server.url) as answer:
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        directives = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+        tag = answer.headers["etag"]
+    assert directives["default-src"] == "'none'"
+    assert "unsafe-inline" not in str(directives)
+    again = urllib.request.Request(server.url, headers={"If-None-Match": f'"other", W/{tag}'})
+    with pytest.raises(urllib.error.HTTPError, match="304"):
+        urllib.request.urlopen(again)
+    for path in ("/static/../pages.py", "/static/nothing.js", "/models/cartpole/wasm/manifest.json"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(server.url + path)
+    with urllib.request.urlopen(f"{server.url}/models/cartpole/wasm/cartpole.wasm") as answer:
+        assert answer.headers["content-type"] == "application/wasm"
+        assert answer.read(4) == b"\0asm"
+
+
+def test_a_build_of_another_model_is_refused(tmp_path: Path, wasm: Path) -> None:
+    def refused(*arguments: object) -> str:
+        done = subprocess.run(command(*arguments, "--port", 0), capture_output=True, text=True, timeout=60)
+        assert done.returncode == REFUSED
+        return done.stderr
+
+    assert "was built from 'cartpole.zip'" in refused("generated/pendulum", "--wasm", wasm)
+    assert "found target numba" in refused("generated/cartpole", "--wasm", "generated/cartpole")
+    changed = tmp_path / "cartpole"
+    shutil.copytree(wasm, changed)
+    with (changed / "cartpole.mjs").open("a") as file:
+        file.write("// more\n")
+    assert "cartpole.mjs was changed after the build" in refused("generated/cartpole", "--wasm", changed)
