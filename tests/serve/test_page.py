@@ -22,7 +22,7 @@ import pytest
 import compiler
 from compiler.cli.common import REFUSED
 from tests import general_models, policies
-from tests.serve.running import place
+from tests.serve.packages import place_all
 from tests.serve.serving import Running, command, serving
 
 pytest.importorskip("playwright", reason="playwright is not installed")
@@ -61,7 +61,7 @@ def wasm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, wasm: Path) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("served")
-    others = [place(folder / name, model) for name, model in POLICIES.items()]
+    others = place_all(folder, POLICIES)
     with serving(folder, "generated/cartpole", "generated/pendulum", *others, "--wasm", wasm) as running:
         yield running
 
