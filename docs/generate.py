@@ -16,6 +16,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from compiler.ops import OPS  # noqa: E402
 from compiler.options import BuildOptions  # noqa: E402
 from compiler.passes import NEEDED, PIPELINE  # noqa: E402
 from compiler.products import targets_of  # noqa: E402
+from compiler.serve.settings import Settings  # noqa: E402
 from compiler.targets.machines import TRIPLES  # noqa: E402
 from docs import operations  # noqa: E402
 
@@ -89,6 +91,18 @@ def options_table() -> str:
     return table(
         ("option", "meaning"), ((f"`{flag(name)}`", text) for name, text in documentation(BuildOptions).items())
     )
+
+
+def serve_options_table() -> str:
+    """
+    Every option of a server, with what holds where it is not given.
+    """
+    defaults = {field.name: field.default for field in fields(Settings)}
+    rows = []
+    for name, text in documentation(Settings).items():
+        default = defaults[name]
+        rows.append((f"`{flag(name)}`", text, "" if default in (None, (), False) else f"`{default}`"))
+    return table(("option", "meaning", "unless given"), rows)
 
 
 def alias(path: str) -> str:
@@ -211,6 +225,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "ops": ops_table,
     "passes": passes_table,
     "options": options_table,
+    "serve-options": serve_options_table,
     "targets": targets_table,
     "policies": policies_table,
     "observations": observations_table,
