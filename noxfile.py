@@ -130,6 +130,12 @@ def bench_http(session: nox.Session) -> None:
     run(session, environment(session, "full", FULL), "-m", "benchmarks.http", *session.posargs)
 
 
+@nox.session(python=False, default=False)
+def soak(session: nox.Session) -> None:
+    """Ask a server for known actions while it is disturbed in all ways, `-- --minutes N` long."""
+    run(session, environment(session, "full", FULL), "-m", "tests.serve.soak", *session.posargs)
+
+
 @nox.session(python=False)
 def docs(session: nox.Session) -> None:
     """Check the generated tables in README and docs; `-- --write` renews them."""
