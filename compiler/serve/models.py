@@ -109,7 +109,7 @@ def open_model(folder: Path, sessions: Sessions, fields: tuple[str, ...] = ()) -
         BuildError: if it is none, can't be imported, or its observations have another number of fields.
     """
     content = manifest_bytes(folder)
-    manifest = msgspec.json.decode(content)
+    manifest = _recorded(folder, content)
     if not (folder / "__init__.py").is_file():
         raise BuildError(
             quote(str(folder)), "is not built for Python: build it with --target native or numba to serve it"
@@ -155,6 +155,25 @@ def _endpoint(package: ModuleType, sha256: str, sessions: Sessions, folder: Path
         return Policy(package, spec, sha256, sessions, fields)
     except ValueError as error:  # a name twice, one that requests have anyway, or with characters that no key may have
         raise BuildError(quote(str(folder)), f"its names can't be keys of JSON objects here: {error}") from None
+
+
+class _Files(msgspec.Struct):
+    model: str = msgspec.field(name="model.bin")
+
+
+class _Recorded(msgspec.Struct):
+    files: _Files
+
+
+def _recorded(folder: Path, content: bytes) -> dict[str, Any]:
+    """
+    A manifest, which may be half written or a person's while a package is replaced.
+    """
+    try:
+        msgspec.json.decode(content, type=_Recorded)
+        return dict(msgspec.json.decode(content))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BuildError(quote(str(folder)), f"manifest.json is damaged, build it again: {error}") from None
 
 
 def manifest_bytes(folder: Path) -> bytes:

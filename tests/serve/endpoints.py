@@ -19,6 +19,7 @@ import pytest
 from compiler.ir import Box, Dict, Discrete, DType, Model, MultiBinary, MultiDiscrete, Space
 from compiler.serve.answers import RequestError
 from compiler.serve.encoded import ENCODINGS
+from compiler.serve.endpoint import Endpoint
 from compiler.serve.policies import Policy
 from compiler.serve.programs import Program
 from compiler.serve.sessions import Sessions
@@ -125,7 +126,7 @@ def endpoints(folder: Path) -> Iterator[Endpoints]:
         yield Endpoints(folder, stack)
 
 
-def ask(endpoint: Policy | Program, content: Any) -> Any:
+def ask(endpoint: Endpoint, content: Any) -> Any:
     """
     What is answered: JSON, for JSON or bytes of it.
 
@@ -144,7 +145,7 @@ def ask(endpoint: Policy | Program, content: Any) -> Any:
     return json.loads(answer)
 
 
-def refusal(endpoint: Policy | Program, content: Any) -> tuple[int, str, str]:
+def refusal(endpoint: Endpoint, content: Any) -> tuple[int, str, str]:
     """
     How it is refused: status, path, message.
     """
