@@ -129,6 +129,12 @@ def test_the_forms_of_a_request_are_those_of_the_model(described: dict[str, Any]
     masks = [form["properties"]["action_masks"] for form in schemas["masked.Predict"]["anyOf"]]
     assert masks[0]["maxItems"] == 9
     assert masks[1]["items"] == masks[0]
-    assert {"state", "session", "episode_start"} <= set(schemas["recurrent.Predict"]["anyOf"][0]["properties"])
+    recurrent = schemas["recurrent.Predict"]["anyOf"]
+    for form in recurrent:
+        assert {"state", "session", "episode_start"} <= set(form["properties"])
+        assert form["not"] == {"required": ["state", "session"]}
+    for name in KINDS:
+        answers = described["paths"][f"/models/{name}/predict"]["post"]["responses"]
+        assert ({"404", "409"} <= set(answers)) == (name in ("recurrent", "counter"))
     inputs = schemas["counter.InferenceRequest"]["properties"]["inputs"]["items"]["anyOf"]
     assert [tensor["properties"]["name"]["const"] for tensor in inputs] == ["x", "total"]
