@@ -53,6 +53,12 @@ def run(session: nox.Session, python: str, *arguments: str, **variables: str) ->
     session.run(python, *arguments, env=variables, external=True)
 
 
+@nox.session(name="full-environment", python=False, default=False)
+def full_environment(session: nox.Session) -> None:
+    """Install what the tests need, which they do themselves otherwise: the CI lets others run meanwhile."""
+    environment(session, "full", FULL)
+
+
 @nox.session(name="build-model", python=False)
 def build_model(session: nox.Session) -> None:
     """Compile every checkpoint in model/ into generated/, then run the example of the README."""

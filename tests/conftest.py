@@ -3,6 +3,9 @@ What holds for all tests.
 """
 
 import gc
+from pathlib import Path
+
+import pytest
 
 
 def pytest_collection_finish() -> None:
@@ -15,3 +18,11 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000)
+
+
+@pytest.fixture(scope="session")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    Where mypy keeps what it knows of numpy and numba, which takes it three seconds to learn.
+    """
+    return tmp_path_factory.mktemp("mypy")

@@ -49,11 +49,8 @@ def fresh_environment(folder: Path, *requirements: str | Path) -> Path:
     """
     venv.create(folder, with_pip=True, symlinks=os.name != "nt")
     executables = folder / ("Scripts" if os.name == "nt" else "bin")
-    run(
-        *(executables / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"),
-        *requirements,
-        cwd=folder,
-    )
+    install = (executables / "python", "-m", "pip", "install", "--quiet", "--no-compile")
+    run(*install, "--constraint", ROOT / "constraints.txt", *requirements, cwd=folder)
     return executables
 
 

@@ -41,7 +41,7 @@ from tests.strategies import inputs_of, models, spaces
 ROOT = Path(__file__).parents[1]
 SEAL = 56
 property_test = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 

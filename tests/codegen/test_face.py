@@ -54,9 +54,9 @@ def test_faces_are_linted_and_formatted(faces):
 
 
 @pytest.mark.slow
-def test_faces_are_typed(faces):
+def test_faces_are_typed(faces, mypy_cache):
     names = [argument for name in MODELS for argument in ("-p", name)]
-    tool(faces, "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(faces / ".mypy"), *names)
+    tool(faces, "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(mypy_cache), *names)
 
 
 @pytest.mark.parametrize("name", MODELS)

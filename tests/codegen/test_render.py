@@ -232,9 +232,9 @@ def test_packages_are_linted_and_formatted(packages):
 
 
 @pytest.mark.slow
-def test_packages_are_typed(packages):
+def test_packages_are_typed(packages, mypy_cache):
     settings = str(ROOT / "pyproject.toml")
-    tool(packages, "mypy", "--config-file", settings, "--cache-dir", str(packages / ".mypy"), *PACKAGES)
+    tool(packages, "mypy", "--config-file", settings, "--cache-dir", str(mypy_cache), *PACKAGES)
 
 
 @pytest.mark.parametrize("lanes", LANES)

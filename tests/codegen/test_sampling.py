@@ -45,9 +45,9 @@ def test_files_are_linted_and_formatted(packages):
 
 
 @pytest.mark.slow
-def test_files_are_typed(packages):
+def test_files_are_typed(packages, mypy_cache):
     settings, names = str(ROOT / "pyproject.toml"), [path.name for path in packages.iterdir()]
-    tool(packages, "mypy", "--config-file", settings, "--cache-dir", str(packages / ".mypy"), *names)
+    tool(packages, "mypy", "--config-file", settings, "--cache-dir", str(mypy_cache), *names)
 
 
 def test_only_policies_that_draw_have_the_file():

@@ -76,7 +76,7 @@ def built(folder, source: Model, **choices) -> Iterator[Built]:
         yield Built(module, source, run_passes(source, options), options.lanes)
 
 
-@pytest.fixture(scope="module", params=chosen(LANES, 1, 16))
+@pytest.fixture(scope="module", params=chosen(LANES, 16))
 def mixed(request, tmp_path_factory) -> Iterator[Built]:
     quarter = LANES.index(request.param)
     source = mixture(MIXED[6 * quarter : 6 * quarter + 6], 7, **HEADS[request.param])
@@ -161,7 +161,7 @@ def test_batches_of_every_size(mixed, monkeypatch):
         assert near(mixed.module.act(rows[row]), actions[row], 1e-5)
 
 
-@pytest.mark.parametrize("mixed", [16, pytest.param(1, marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize("mixed", chosen((16, 1), 16), indirect=True)
 def test_threads_give_what_one_thread_gives(mixed, monkeypatch):
     module = mixed.module
     rows = observations(mixed.source, 5000)
@@ -210,7 +210,7 @@ LARGE = (784, 300, 12, 784, 1, 300, 100, 16)
     ("sizes", "lanes"),
     [
         *(pytest.param(euler(SOME), lanes, id=f"some-{lanes}") for lanes in LANES),
-        *(pytest.param(euler(MANY), lanes, id=f"many-{lanes}", marks=pytest.mark.slow) for lanes in chosen(LANES, 4)),
+        *(pytest.param(euler(MANY), lanes, id=f"many-{lanes}", marks=pytest.mark.slow) for lanes in chosen(LANES)),
         *(pytest.param(LARGE, lanes, id=f"large-{lanes}", marks=pytest.mark.slow) for lanes in chosen(LANES, 16)),
     ],
 )
@@ -433,7 +433,7 @@ def with_weights(source: Model, weights: Sequence) -> Model:
 def test_two_predictors_of_different_registers_in_one_process(tmp_path):
     first, second = policy((4,), (8,), 3, seed=1), policy((4,), (8,), 3, seed=2)
     with (
-        imported(write(tmp_path / "first", first, BuildOptions(lanes=4))) as one,
+        imported(write(tmp_path / "first", first, BuildOptions(lanes=1))) as one,
         imported(write(tmp_path / "second", second, BuildOptions(lanes=8))) as other,
     ):
         rows = observations(first, 30)
@@ -461,9 +461,8 @@ def test_bounds_are_reached_and_never_left(head, bounds, tmp_path):
         assert near(actions.min(axis=0), space.low, 1e-6)
 
 
-def test_no_kernel_is_compiled_twice(tmp_path):
-    with predictor(tmp_path / "agent", policy(hidden=(16, 32, 8))) as agent:
-        kernels = importlib.import_module(f"{agent.__name__}.kernels")
-        compiled = {name: len(found.overloads) for name, found in vars(kernels).items() if hasattr(found, "overloads")}
+def test_no_kernel_is_compiled_twice(mixed):
+    kernels = importlib.import_module(f"{mixed.module.__name__}.kernels")
+    compiled = {name: len(found.overloads) for name, found in vars(kernels).items() if hasattr(found, "overloads")}
     assert max(compiled.values()) == 1, compiled
     assert sum(compiled.values()) > 5

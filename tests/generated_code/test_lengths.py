@@ -297,13 +297,13 @@ def small() -> Model:
     return all_lengths(at, Length("steps", 2, 6))
 
 
-def test_packages_are_formatted_and_typed(tmp_path):
+def test_packages_are_formatted_and_typed(tmp_path, mypy_cache):
     folder = write(tmp_path / "small", small())
     settings = Path(__file__).parents[2] / "pyproject.toml"
     for command in (
         ["ruff", "format", "--check", "--config", settings, folder],
         ["ruff", "check", "--config", settings, folder],
-        ["mypy", "--config-file", settings, "--cache-dir", tmp_path / "cache", folder],
+        ["mypy", "--config-file", settings, "--cache-dir", mypy_cache, folder],
     ):
         done = subprocess.run([sys.executable, "-m", *map(str, command)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.generated_code.compile_check import ROOT, differences
-from tests.thorough import chosen
+from tests.thorough import THOROUGH
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ SURROUNDINGS: dict[str, dict[str, Any]] = {
     "other time zone": {"TZ": "Pacific/Auckland"},
     "terminal": {"COLUMNS": "40", "FORCE_COLOR": "1"},
 }
-TOGETHER = {"together": {key: value for variables in SURROUNDINGS.values() for key, value in variables.items()}}
+TOGETHER = {key: value for variables in SURROUNDINGS.values() for key, value in variables.items()}
 """Each alone is for the thorough: it says which one it is."""
 
 
@@ -51,29 +51,20 @@ def first(tmp_path_factory) -> Path:
     return build("model/cartpole.zip", tmp_path_factory.mktemp("first"), ROOT, PYTHONHASHSEED="1")
 
 
-@pytest.mark.parametrize("name", chosen([*SURROUNDINGS, *TOGETHER], "again", "together"))
+@pytest.mark.skipif(not THOROUGH, reason="one by one for the thorough, together in the next test")
+@pytest.mark.parametrize("name", SURROUNDINGS)
 def test_environment_does_not_matter(first, tmp_path, name):
-    variables = (SURROUNDINGS | TOGETHER)[name]
-    assert differences(first, build("model/cartpole.zip", tmp_path, ROOT, **variables)) == []
+    assert differences(first, build("model/cartpole.zip", tmp_path, ROOT, **SURROUNDINGS[name])) == []
 
 
-def test_working_directory_and_source_path_do_not_matter(first, tmp_path):
-    source = tmp_path / "elsewhere" / "cartpole.zip"
+def test_nothing_around_a_build_matters(first, tmp_path):
+    """
+    Another environment, working directory and umask, the source in another place and of another age; and in the way an
+    older package of another source, of which nothing may stay.
+    """
+    source, out = tmp_path / "elsewhere" / "cartpole.zip", tmp_path / "out"
     source.parent.mkdir()
     source.write_bytes((ROOT / "model" / "cartpole.zip").read_bytes())
     os.utime(source, (0, 0))
-    assert differences(first, build(source, tmp_path / "out", tmp_path)) == []
-
-
-def test_umask_does_not_matter(first, tmp_path):
-    package = build("model/cartpole.zip", tmp_path, ROOT, umask=0o077)
-    assert differences(first, package) == []
-
-
-def test_building_over_an_older_package_leaves_nothing_of_it(first, tmp_path):
-    build("model/pendulum.zip", tmp_path, ROOT)
-    assert differences(first, build("model/cartpole.zip", tmp_path, ROOT)) == []
-
-
-def test_another_source_makes_a_difference(first, tmp_path):
-    assert differences(first, build("model/pendulum.zip", tmp_path, ROOT))
+    assert differences(first, build("model/pendulum.zip", out, ROOT))
+    assert differences(first, build(source, out, tmp_path, umask=0o077, **TOGETHER)) == []

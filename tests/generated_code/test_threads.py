@@ -21,6 +21,7 @@ from compiler.ops.blocks import BLOCK
 from compiler.ops.builder import GraphBuilder
 from compiler.options import BuildOptions
 from tests.models import observations, policy, predictor, sources, write
+from tests.thorough import chosen
 
 AVAILABLE: int = vars(numba.config)["NUMBA_NUM_THREADS"]
 WIDTH = 600
@@ -48,7 +49,7 @@ def bias(graph: GraphBuilder) -> str:
     return graph.constant("zero", np.zeros(1, np.float32))
 
 
-@pytest.fixture(scope="module", params=[2, 3, None])
+@pytest.fixture(scope="module", params=chosen((2, 3, None), 3, None))
 def threaded(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("threads") / f"network_{request.param}"
     with predictor(folder, network(), BuildOptions(threads=request.param)) as module:
@@ -176,10 +177,10 @@ def test_policies_use_as_many_threads_as_were_chosen(tmp_path, monkeypatch):
         module = importlib.import_module(f"{agent.__name__}.predictor")
         assert len(x) >= module.THREADS_FROM
         before = numba.get_num_threads()
-        chosen: list[int] = []
-        monkeypatch.setattr(numba, "set_num_threads", chosen.append)
+        numbers: list[int] = []
+        monkeypatch.setattr(numba, "set_num_threads", numbers.append)
         found = agent.predict(x)[0]
-        assert chosen == ([min(2, AVAILABLE), before] if before > 1 else [])
+        assert numbers == ([min(2, AVAILABLE), before] if before > 1 else [])
         assert np.array_equal(found[:100], [agent.act(row) for row in x[:100]])
 
 

@@ -128,7 +128,19 @@ ESSENTIAL = (
     Recipe("ars_linear", ARS, FOUR, Discrete(3), kind="LinearPolicy"),
     Recipe("ppo_prelu", PPO, FOUR, Discrete(4), {"activation_fn": prelu(20), "net_arch": [20, 20]}),
 )
-"""The agents of which predictors are built in every run of the tests."""
+"""The agents of which predictors are compiled and compared with SB3, all of them by the thorough."""
+
+COMPILED = (
+    *("ppo_uneven", "ppo_no_layers", "ppo_float64_bounds", "ppo_integer_bounds", "ppo_image", "ppo_squashed"),
+    *("dqn_default", "dqn_cnn", "sac_default", "sac_float64", "qrdqn_default", "crossq_default", "ars_linear"),
+    *("ppo_dict", "ppo_discrete_observation", "a2c_several_choices", "ppo_bits"),
+    *("maskable_several", "recurrent_discrete"),
+)
+"""
+Those of them that are compiled in every run: one of each kind of space, head and layer.
+
+What the others add is their models, which every run compares with SB3's: test_frontend_against_sb3.py.
+"""
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "celu": functools.partial(nn.CELU, alpha=0.7),
@@ -304,7 +316,7 @@ WITHOUT_GRADIENTS = (
 )
 
 OTHERS = (*ACTOR_CRITIC, *RECURRENT, *OFF_POLICY, *WITHOUT_GRADIENTS)
-"""The agents whose predictors are built in slow runs alone."""
+"""The agents whose predictors `nox -s zoo` alone builds."""
 
 RECIPES = {recipe.name: recipe for recipe in (*ESSENTIAL, *OTHERS)}
 

@@ -26,11 +26,16 @@ from tests.golden.agents import make, save
 from tests.golden.predictors import check_answers
 from tests.targets import executables
 from tests.targets.executables import KINDS, NAME, built, faced
-from tests.thorough import chosen
+from tests.thorough import THOROUGH, chosen
 
 GOLDENS = ("ppo_dict", "recurrent_two_layers")
 EMULATED = {"aarch64-linux-musl": "dict"}
-"""For others, zig would compile their libc first; test_cross.py has programs that need none."""
+"""
+For the thorough: zig compiles the libc of these first.
+
+Every run compiles the program for another system, `OTHER_SYSTEMS`, and asks programs that need no libc under emulators:
+test_cross.py.
+"""
 OTHER_SYSTEMS = {"aarch64-macos": b"\xcf\xfa\xed\xfe"}
 """Linking for Windows takes zig minutes the first time, for the same reason."""
 LARGEST = 100_000
@@ -79,6 +84,7 @@ def test_recorded_observations_are_answered_as_they_were_recorded():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not THOROUGH, reason="zig compiles a libc first, which takes half a minute")
 @pytest.mark.parametrize(("triple", "kind"), EMULATED.items())
 def test_executables_for_other_processors_answer_under_an_emulator(triple, kind):
     row = machines.find(triple)

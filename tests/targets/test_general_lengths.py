@@ -166,8 +166,8 @@ def test_a_large_batch_is_divided_among_threads_with_the_same_bits(module, monke
         assert all(np.array_equal(one[first : first + 9], other) for one, other in zip(found, some, strict=True))
 
 
-def test_packages_of_sequences_are_formatted_and_typed(package, tmp_path):
-    assert_formatted_and_typed([package.path], tmp_path)
+def test_packages_of_sequences_are_formatted_and_typed(package, mypy_cache):
+    assert_formatted_and_typed([package.path], mypy_cache)
 
 
 @pytest.fixture(scope="module")

@@ -278,16 +278,16 @@ def test_a_build_is_the_same_every_time(packages, tmp_path):
     assert all((again / name).read_bytes() == (before / name).read_bytes() for name in files)
 
 
-def test_packages_are_formatted_and_typed(packages, tmp_path):
-    assert_formatted_and_typed([build.path for build in packages.values()], tmp_path)
+def test_packages_are_formatted_and_typed(packages, mypy_cache):
+    assert_formatted_and_typed([build.path for build in packages.values()], mypy_cache)
 
 
-def assert_formatted_and_typed(folders: list[Path], tmp_path: Path) -> None:
+def assert_formatted_and_typed(folders: list[Path], mypy_cache: Path) -> None:
     settings = Path(__file__).parents[2] / "pyproject.toml"
     for command in (
         ["ruff", "format", "--check", "--config", settings],
         ["ruff", "check", "--config", settings],
-        ["mypy", "--config-file", settings, "--cache-dir", tmp_path / "cache"],
+        ["mypy", "--config-file", settings, "--cache-dir", mypy_cache],
     ):
         done = subprocess.run(
             [sys.executable, "-m", *map(str, [*command, *folders])], capture_output=True, text=True, check=False

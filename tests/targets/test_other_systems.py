@@ -8,6 +8,7 @@ import pytest
 
 from compiler.targets import c, toolchain
 from tests.targets import libraries
+from tests.thorough import chosen
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +47,7 @@ def exported(data: bytes) -> list[str]:
     return [data[name : data.index(b"\0", name)].decode() for name in chosen]
 
 
-@pytest.mark.parametrize("triple", SHARED)
+@pytest.mark.parametrize("triple", chosen(SHARED, "aarch64-macos", "x86_64-windows-gnu"))
 def test_libraries_are_linked_and_serve_a_program(triple, tmp_path):
     """
     A program finds the interface in the shared library, and nothing else is in there to be found.
