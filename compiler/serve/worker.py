@@ -30,6 +30,7 @@ from compiler.serve.models import Served, open_model, stamp_of
 from compiler.serve.processors import threads_limited, threads_of
 from compiler.serve.sessions import Sessions
 from compiler.serve.settings import Settings
+from compiler.serve.turns import Turns
 
 try:
     from uvloop import new_event_loop
@@ -149,6 +150,7 @@ class Worker:
         loop.add_reader(self.master.fileno(), self._stop)  # it sends nothing: its end has come
         application, settings = self.application, self.service.settings
         application.log = RequestLog() if settings.log_requests else None
+        Turns(lambda: self.application.waiting).begin()
         await self.server.serve()
         if application.log is not None:
             application.log.close()
