@@ -150,7 +150,7 @@ class Worker:
         loop.add_reader(self.master.fileno(), self._stop)  # it sends nothing: its end has come
         application, settings = self.application, self.service.settings
         application.log = RequestLog() if settings.log_requests else None
-        Turns(lambda: self.application.waiting).begin()
+        Turns(lambda: application.waiting - len(application.bodies.slow)).begin()
         await self.server.serve()
         if application.log is not None:
             application.log.close()
