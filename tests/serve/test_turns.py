@@ -50,7 +50,7 @@ def watched(monkeypatch, waiting, looks):
 
 
 def test_several_requests(monkeypatch, usual):
-    policies = []
+    policies: list[int] = []
     monkeypatch.setattr(turns, "_set", policies.append)
     calm, several = turns.CALM, turns.SEVERAL
     waiting = [0, several - 1, several, 0, several + 9] + [1] * calm + [0] * calm + [several]
@@ -67,6 +67,7 @@ def test_all_threads(usual):
         for policy in (os.SCHED_BATCH, os.SCHED_OTHER):
             turns._set(policy)
             assert os.sched_getscheduler(0) == policy
+            assert thread.native_id is not None
             assert os.sched_getscheduler(thread.native_id) == policy
     finally:
         end.set()
