@@ -8,55 +8,27 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-import msgspec
-
 from compiler.errors import BuildError
-from compiler.serve.answers import BYTES, Answer, Headers, RequestError, json_answer
+from compiler.serve.answers import Answer, Headers, RequestError, json_answer
 from compiler.serve.batching import LONG, Queue
 from compiler.serve.bodies import Bodies
-from compiler.serve.endpoint import Endpoint
-from compiler.serve.inference_v2 import (
-    SERVER,
-    Inference,
-    NamedTensors,
-    among_inputs,
-    inference_of,
-    metadata,
-    named_tensors,
-)
+from compiler.serve.handlers import Call, Handler, answering, inferring, predicting
+from compiler.serve.inference_v2 import SERVER, metadata, named_tensors
 from compiler.serve.logs import Entry, RequestLog
 from compiler.serve.metrics import OTHER, Row, Table
 from compiler.serve.models import Served
 from compiler.serve.pages import file_handler, page_handlers
 from compiler.serve.settings import Settings
-from compiler.serve.tensors import HEADER_LENGTH
 from compiler.serve.wasm import WasmBuild, wasm_builds
-
-JSON_TYPES: Final = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain"})
-"""Types of bodies that are read as JSON: `curl -d` says that it sends a form."""
 
 CLIENT_GONE: Final = 499
 """The status of a request that nobody waits for any more: it is counted and logged, not sent."""
 
 log = logging.getLogger("policyc.serve")
-
-
-class Call(msgspec.Struct, gc=False):
-    """
-    A request, as handlers see it.
-    """
-
-    headers: Any
-    """`get(name, default)`, names in lower case."""
-    body: bytes
-
-
-Handler = Callable[[Call], "Answer | Awaitable[Answer]"]
 
 
 @dataclass(frozen=True)
@@ -276,71 +248,6 @@ class Application:
             ("access-control-max-age", "600"),
             ("vary", "origin"),
         ]
-
-
-def predicting(endpoint: Endpoint, queue: Queue | None) -> Handler:
-    """
-    What answers a request for an action: at once, or after waiting for its batch.
-    """
-
-    def at_once(call: Call) -> Answer:
-        if is_json(call.headers.get("content-type")):
-            return endpoint.answer(call.body)
-        return endpoint.answer_in_bytes(call.body)
-
-    async def in_turn(call: Call, queue: Queue) -> Answer:
-        ask = endpoint.question if is_json(call.headers.get("content-type")) else endpoint.question_in_bytes
-        question = ask(call.body)
-        return endpoint.result(question, await queue.submit(question))
-
-    return at_once if queue is None else partial(in_turn, queue=queue)
-
-
-def is_json(kind: str | None) -> bool:
-    """
-    Whether a body of this content type is JSON, otherwise it is bytes.
-
-    Raises:
-        RequestError: 415, if it is neither.
-    """
-    if kind is None or kind in JSON_TYPES:
-        return True
-    kind = kind.partition(";")[0].strip().lower()
-    if kind == BYTES:
-        return False
-    if kind in JSON_TYPES or kind.endswith("+json"):
-        return True
-    raise RequestError(415, f"expected a body of application/json or {BYTES}, found {kind[:60]!a}")
-
-
-def inferring(name: str, endpoint: Endpoint, tensors: NamedTensors, queue: Queue | None) -> Handler:
-    """
-    What answers a request of the Open Inference Protocol, at once or in turn.
-    """
-
-    def asked(call: Call) -> Inference:
-        is_json(call.headers.get("content-type"))
-        return inference_of(name, tensors, call.body, call.headers.get(HEADER_LENGTH))
-
-    def at_once(call: Call) -> Answer:
-        inference = asked(call)
-        with among_inputs():
-            return inference.answer(endpoint.compute(inference.question))
-
-    async def in_turn(call: Call, queue: Queue) -> Answer:
-        inference = asked(call)
-        with among_inputs():
-            return inference.answer(await queue.submit(inference.question))
-
-    return at_once if queue is None else partial(in_turn, queue=queue)
-
-
-def answering(content: Any) -> Handler:
-    """
-    What always answers the same.
-    """
-    answer = json_answer(content)
-    return lambda _: answer
 
 
 def _token(settings: Settings) -> bytes:

@@ -267,6 +267,13 @@ def test_bodies_of_other_types_are_refused(address: str) -> None:
     assert "application/xml" in answer["error"]
 
 
+def test_compressed_bodies_are_refused(client) -> None:
+    with pytest.raises(InferenceServerException) as refused:
+        asked(client, "discrete", tensors_of("discrete")[2], request_compression_algorithm="gzip")
+    assert refused.value.status() == "415"
+    assert "gzip" in refused.value.message()
+
+
 def test_requests_are_counted_by_model_and_endpoint(client, address: str) -> None:
     def counted() -> tuple[float, float]:
         with urllib.request.urlopen(f"http://{address}/metrics") as answer:
