@@ -7,12 +7,14 @@ import json
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
+import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +303,7 @@ def test_choices_can_be_forbidden(page: Page, server: Running) -> None:
     boxes = page.locator("fieldset", has_text="Allowed choices").get_by_role("checkbox")
     assert boxes.count() == 9
     boxes.first.uncheck()
+    expect(page.get_by_label("2: 3", exact=True)).to_be_checked()
     sent = predict(page, "restricted")
     assert sent["action_masks"] == [False, *[True] * 8]
     expect(page.locator("#answer .chip").first).to_have_text("1")
@@ -539,10 +542,12 @@ def test_the_documentation_is_drawn_from_openapi(page: Page, server: Running) ->
     page.goto(f"{server.url}/docs")
     with urllib.request.urlopen(f"{server.url}/openapi.json") as answer:
         paths = json.load(answer)["paths"]
-    shown = page.locator(".operation > summary code").all_text_contents()
-    assert shown == [path for path, item in paths.items() for _ in item]
+    shown = page.locator(".operation > summary > code").all_text_contents()
+    assert sorted(shown) == sorted(path for path, item in paths.items() for _ in item)
     operation = page.locator("#post-models-cartpole-predict")
-    page.locator("#contents").get_by_text("/models/cartpole/predict").click()
+    expect(page.locator("#contents a")).to_have_count(len(POLICIES) + 4)
+    page.get_by_role("link", name="cartpole").click()
+    operation.locator("summary code").first.click()
     expect(operation.get_by_text("observations").first).to_be_visible()
     area = operation.locator("textarea")
     assert "observation" in area.input_value()  # an example
@@ -573,6 +578,42 @@ def test_files_are_served_with_care(server: Running) -> None:
     with urllib.request.urlopen(f"{server.url}/models/cartpole/wasm/cartpole.wasm") as answer:
         assert answer.headers["content-type"] == "application/wasm"
         assert answer.read(4) == b"\0asm"
+
+
+def test_a_changed_model_counts_for_more_than_its_animation(tmp_path: Path, wasm: Path) -> None:
+    (folder,) = place_all(tmp_path, {"model": policies.masked()})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    built = json.loads((wasm / "manifest.json").read_text())
+
+    def change(source: dict[str, str]) -> None:
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"source": source}))
+
+    change(built["source"])
+    with serving(tmp_path, folder, "--wasm", wasm) as server:
+        module = f"{server.url}/models/model/wasm/cartpole.mjs"
+        with urllib.request.urlopen(module) as answer:
+            assert answer.read() == (wasm / "cartpole.mjs").read_bytes()
+        change(built["source"] | {"sha256": "1" * 64})
+        server.signal(signal.SIGHUP)
+        wait_for(lambda: "does without WebAssembly" in server.log.read_text())
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(module)
+        assert asked(server, "model", {"observation": [0, 0, 0, 0]})
+        change(built["source"])
+        server.signal(signal.SIGHUP)
+        wait_for(lambda: "wasm" in description(server))
+
+
+def description(server: Running) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{server.url}/models/model") as answer:
+        return json.load(answer)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_a_build_of_another_model_is_refused(tmp_path: Path, wasm: Path) -> None:

@@ -10,7 +10,7 @@ export function factsShown(model) {
         ["takes", spec.observation ? spaceText(spec.observation) : arraysText(spec.inputs)],
         ["gives", spec.action ? spaceText(spec.action) : arraysText(spec.outputs)],
         ["parameters", parameters ? parameters.toLocaleString("en") : "unknown"],
-        ["verified", model.verification ? verified(model.verification) : "not recorded", "good"],
+        ["verified", ...(model.verification ? [verified(model.verification), "good"] : ["not recorded"])],
     ];
     return facts.map(([name, value, kind = ""]) =>
         element("div", { class: `fact ${kind}` }, element("dt", {}, name), element("dd", {}, value)),

@@ -60,6 +60,7 @@ export function arrayControl(array, bounds, label, names = []) {
         return { ...controls[0], element: element("fieldset", {}, element("legend", {}, label), controls[0].element) };
     }
     const control = listOf(label, controls);
+    control.element.classList.toggle("compact", array.dtype === "bool");
     return { ...control, value: () => nested(control.value(), array.shape) };
 }
 

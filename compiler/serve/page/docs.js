@@ -7,6 +7,8 @@ import { askForTokens } from "./lock.js";
 const METHODS = ["get", "post", "put", "patch", "delete"];
 /** As deep are schemas shown. */
 const DEPTH = 8;
+/** Bounds from here on are those of float32 itself. */
+const FLOAT32 = 3.4e38;
 /** As much of an answer is shown. */
 const SHOWN = 20000;
 
@@ -26,7 +28,7 @@ function resolved(part) {
 function operationShown({ method, path, operation, parameters }) {
     const body = resolved(operation.requestBody);
     const parts = [
-        operation.description ? element("p", {}, operation.description) : null,
+        operation.description ? element("p", {}, prose(operation.description)) : null,
         parameters.length ? section("Parameters", parametersShown(parameters)) : null,
         body.content ? section("Request", contentShown(body.content)) : null,
         section("Answers", Object.entries(operation.responses ?? {}).map(responseShown)),
@@ -35,9 +37,14 @@ function operationShown({ method, path, operation, parameters }) {
     return element(
         "details",
         { class: "card operation", id: idOf(method, path) },
-        element("summary", {}, badge(method), element("code", {}, path), element("span", {}, operation.summary ?? "")),
+        element("summary", {}, badge(method), element("code", {}, path), element("span", {}, prose(operation.summary))),
         element("div", { class: "group" }, parts),
     );
+}
+
+/** A description's text, with what stands between backquotes as code. */
+function prose(text = "") {
+    return text.split("`").map((part, place) => (place % 2 ? element("code", {}, part) : part));
 }
 
 function badge(method) {
@@ -66,7 +73,7 @@ function responseShown([status, response]) {
     return element(
         "details",
         { class: "response" },
-        element("summary", {}, element("code", { class: `status s${status[0]}` }, status), ` ${description}`),
+        element("summary", {}, element("code", { class: `status s${status[0]}` }, status), " ", prose(description)),
         names.length ? element("p", { class: "hint" }, `Headers: ${names.join(", ")}`) : null,
         contentShown(content),
     );
@@ -129,7 +136,7 @@ function property(name, schema, required, description, depth = 0) {
             "dd",
             {},
             element("span", { class: "type" }, typeOf(inner, depth)),
-            description ? element("p", { class: "hint" }, description) : null,
+            description ? element("p", { class: "hint" }, prose(description)) : null,
             nested ? schemaShown(inner.properties ? inner : inner.items, depth + 1) : null,
         ),
     ];
@@ -148,9 +155,10 @@ function typeOf(schema, depth = 0) {
     if (inner.enum || "const" in inner) {
         return (inner.enum ?? [inner.const]).map((value) => JSON.stringify(value)).join(" | ");
     }
-    const kind = [inner.type ?? "anything"].flat().join(" or ");
+    const kind = [inner.type ?? "bytes"].flat().join(" or ");
+    const bounded = ["minimum", "maximum"].some((bound) => Math.abs(inner[bound]) < FLOAT32);
     const limits = [
-        "minimum" in inner || "maximum" in inner ? `${inner.minimum ?? "−∞"} … ${inner.maximum ?? "∞"}` : "",
+        bounded ? `${inner.minimum ?? "−∞"} … ${inner.maximum ?? "∞"}` : "",
         "exclusiveMaximum" in inner ? `below ${inner.exclusiveMaximum}` : "",
         "default" in inner ? `default ${JSON.stringify(inner.default)}` : "",
     ].filter(Boolean);
@@ -238,6 +246,11 @@ function operations() {
     );
 }
 
+/** The model that an address is about, or else the server. */
+function groupOf(path) {
+    return path.match(/\/models\/([^/]+)/)?.[1] ?? (path === "/predict" ? "The first model" : "The server");
+}
+
 async function start() {
     const at = (id) => document.getElementById(id);
     askForTokens();
@@ -249,12 +262,14 @@ async function start() {
         return;
     }
     at("name").textContent = api.info?.title ?? "API";
-    at("description").textContent = api.info?.description ?? "";
-    const all = operations();
-    at("operations").replaceChildren(...all.map(operationShown));
-    at("contents").replaceChildren(
-        ...all.map(({ method, path }) => element("a", { href: `#${idOf(method, path)}` }, badge(method), path)),
+    at("description").replaceChildren(...prose(api.info?.description));
+    const groups = Map.groupBy(operations(), ({ path }) => groupOf(path));
+    at("operations").replaceChildren(
+        ...[...groups].map(([name, all]) =>
+            element("section", { class: "operations" }, element("h2", { id: `of-${name}` }, name), all.map(operationShown)),
+        ),
     );
+    at("contents").replaceChildren(...[...groups.keys()].map((name) => element("a", { href: `#of-${name}` }, name)));
     at("content").hidden = false;
     const open = () => {
         const target = document.getElementById(location.hash.slice(1));

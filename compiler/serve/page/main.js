@@ -15,7 +15,7 @@ let animation = null;
 /** Shows a model in the place of the one before. */
 function show(model) {
     const world = "observation" in model.spec ? worldOf(model) : null;
-    const actions = world?.actions ?? [];
+    const actions = world?.actions ?? choicesOf(model.spec.action);
     document.title = `${model.name} · policyc`;
     at("name").textContent = model.name;
     at("kind").textContent = `${model.spec.policy ?? "PyTorch program"} from ${model.spec.source.file}`;
@@ -32,6 +32,12 @@ function show(model) {
     const { form, answer } = askingOf(model, world?.fields ?? [], actions);
     at("ask").replaceChildren(form);
     at("answer").replaceChildren(answer);
+}
+
+/** Names of choices, of which there are several kinds: `1: 0` is the first one of the second kind. */
+function choicesOf(action) {
+    const sizes = action?.kind === "MultiDiscrete" ? action.nvec : [];
+    return sizes.flatMap((size, kind) => Array.from({ length: size }, (_, choice) => `${kind}: ${choice}`));
 }
 
 /** Which model an address names: `#cartpole`. */

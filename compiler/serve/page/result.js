@@ -34,7 +34,7 @@ function actionShown(space, action, names) {
         return [caption, element("p", { class: "action" }, `${action}`, name)];
     }
     if (space.kind !== "Box") {
-        return [caption, element("p", { class: "action" }, [action].flat(Infinity).map(shownChip))];
+        return [caption, element("p", { class: "action" }, [action].flat(Infinity).map(shownChip(space.kind)))];
     }
     const values = [action].flat(Infinity);
     const large = values.length === 1 && element("p", { class: "action" }, shown(values[0]));
@@ -45,8 +45,9 @@ function actionShown(space, action, names) {
     return [caption, large || null, element("ul", { class: "bars" }, rows), rest(values)];
 }
 
-function shownChip(value) {
-    return element("span", { class: value ? "chip on" : "chip" }, `${value}`);
+/** One choice of several; bits that are not set are pale. */
+function shownChip(kind) {
+    return (value) => element("span", { class: value || kind !== "MultiBinary" ? "chip on" : "chip" }, `${value}`);
 }
 
 function outputsShown(outputs) {
