@@ -113,13 +113,11 @@ function plates(shape, x) {
 }
 
 function short(count) {
-    const units = [
-        [1e9, "G"],
-        [1e6, "M"],
-        [1e3, "k"],
-    ];
-    const [size, unit] = units.find(([size]) => count >= size * 10) ?? [1, ""];
-    return unit ? `${Number((count / size).toPrecision(3))} ${unit}` : count.toLocaleString("en");
+    if (count < 1e4) {
+        return count.toLocaleString("en");
+    }
+    const [size, unit] = count < 1e6 ? [1e3, "k"] : [1e6, "M"];
+    return `${Number((count / size).toPrecision(3)).toLocaleString("en")} ${unit}`;
 }
 
 function table(layers) {

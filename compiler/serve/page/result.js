@@ -7,7 +7,6 @@ const BARS = 64;
 const TITLES = {
     probabilities: "Probabilities",
     q_values: "Q values",
-    scores: "Scores",
     value: "Value",
     distribution: "What actions are drawn from",
 };
@@ -20,9 +19,10 @@ export function answerShown(model, { answer, milliseconds }, names) {
     // Probabilities are the distribution, which is made of scores, and Q values are scores: once is enough.
     const finest = ["probabilities", "q_values", "distribution", "scores"].find((name) => name in details);
     const told = Object.entries(details).filter(([name]) => name === finest || name === "value");
+    const titles = { ...TITLES, scores: model.spec.scores?.name.replaceAll("_", " ") };
     return [
         ...parts,
-        ...told.map(([name, value]) => section(TITLES[name] ?? name, value, action, names)),
+        ...told.map(([name, value]) => section(titles[name] ?? name, value, action, names)),
         element("p", { class: "time" }, `${within}${shownTime(milliseconds * 1000)} there and back.`),
     ];
 }
