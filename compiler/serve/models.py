@@ -109,7 +109,7 @@ def open_model(folder: Path, sessions: Sessions, fields: tuple[str, ...] = ()) -
         BuildError: if it is none, can't be imported, or its observations have another number of fields.
     """
     content = manifest_bytes(folder)
-    manifest = _recorded(folder, content)
+    manifest = recorded(folder, content)
     if not (folder / "__init__.py").is_file():
         raise BuildError(
             quote(str(folder)), "is not built for Python: build it with --target native or numba to serve it"
@@ -165,9 +165,12 @@ class _Recorded(msgspec.Struct):
     files: _Files
 
 
-def _recorded(folder: Path, content: bytes) -> dict[str, Any]:
+def recorded(folder: Path, content: bytes) -> dict[str, Any]:
     """
     A manifest, which may be half written or a person's while a package is replaced.
+
+    Raises:
+        BuildError: if it is not what a build writes.
     """
     try:
         msgspec.json.decode(content, type=_Recorded)

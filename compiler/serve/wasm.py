@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from compiler.errors import BuildError, quote
-from compiler.serve.models import Served, manifest_bytes
+from compiler.serve.models import Served, manifest_bytes, recorded
 
 HOW_IT_IS_BUILT: Final = {
     "target",
@@ -58,15 +56,17 @@ def open_wasm(folder: Path) -> tuple[dict[str, Any], WasmBuild]:
     Raises:
         BuildError: the folder is none of target wasm, or its files are not those that its manifest names.
     """
-    manifest = msgspec.json.decode(manifest_bytes(folder))
+    manifest = recorded(folder, manifest_bytes(folder))
     target = manifest.get("options", {}).get("target", "numba")
     if target != "wasm":
         raise BuildError(quote(str(folder)), f"expected what policyc build --target wasm made, found target {target}")
     digests = {name: digest for name, digest in manifest["files"].items() if Path(name).suffix in (".mjs", ".wasm")}
-    files = {name: (folder / Path(name).name).read_bytes() for name in digests}
+    files: dict[str, bytes] = {}
     for name, digest in digests.items():
+        file = folder / Path(name).name
+        files[name] = file.read_bytes() if file.is_file() else b""
         if hashlib.sha256(files[name]).hexdigest() != digest:
-            raise BuildError(quote(str(folder)), f"{name} was changed after the build: build it again")
+            raise BuildError(quote(str(folder)), f"{name} is missing, or was changed after the build: build it again")
     return manifest, WasmBuild(manifest["made"]["name"], files)
 
 

@@ -343,6 +343,7 @@ def test_an_error_is_shown_as_text(page: Page, server: Running) -> None:
     alert = page.locator("#answer [role=alert]")
     page.get_by_role("spinbutton", name="pole angle", exact=True).fill("")
     page.get_by_role("button", name="Predict").click()
+    expect(alert).to_be_visible()
     expect(alert).to_have_text("pole angle: expected a number.")
     page.get_by_role("spinbutton", name="pole angle", exact=True).fill("1e39")
     page.get_by_role("button", name="Predict").click()
@@ -628,4 +629,4 @@ def test_a_build_of_another_model_is_refused(tmp_path: Path, wasm: Path) -> None
     shutil.copytree(wasm, changed)
     with (changed / "cartpole.mjs").open("a") as file:
         file.write("// more\n")
-    assert "cartpole.mjs was changed after the build" in refused("generated/cartpole", "--wasm", changed)
+    assert "cartpole.mjs is missing, or was changed after the build" in refused("generated/cartpole", "--wasm", changed)
