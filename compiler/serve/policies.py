@@ -8,6 +8,7 @@ import time
 from array import array as values_of
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from types import ModuleType
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.serve.answers import BYTES, JSON, Answer, Headers, RequestError, json_answer
+from compiler.serve.answers import BYTES, JSON, Answer, Headers, RequestError, encode, json_answer
 from compiler.serve.observations import Observations
 from compiler.serve.requests import ABSENT, Absent, array, element_type, expect_shape, masks_type, parse
 from compiler.serve.sessions import Memory, Sessions, recall, remember
@@ -101,13 +102,13 @@ class Policy:
         self._takes = {name: set(inspect.signature(function).parameters) for name, function in self.details.items()}
         self._takes["predict"] = set(inspect.signature(self._predict).parameters)
         flat = self.space.get("dtype") == "float32" and len(self.space.get("shape", ())) == 1
-        plain = spec["action"]["kind"] == "Discrete" and not (self.recurrent or self.masked or fields)
-        self.short = 200 + 32 * self.size if flat and plain else 0
+        self.short = 200 + 32 * self.size if flat and not (self.recurrent or self.masked or fields) else 0
         """
-        Bytes that the usual request has: one vector in, one number out. It takes a way of its own, in a fifth of the
-        time; a longer one is likely a batch, which is not parsed twice. 0 where there is no such way.
+        Bytes that the usual request has at most: one vector, and nothing else. It takes a way of its own, in a fifth of
+        the time; a longer one is likely a batch, which is not parsed twice. 0 where there is no such way.
         """
-        self._act: Callable[[Any], int] = package.act
+        self._chooses = spec["action"]["kind"] == "Discrete"
+        self._act: Callable[[Any], Any] = package.act
         self._decode = self.decoder.decode
 
     def _request_type(self) -> Any:
@@ -140,7 +141,11 @@ class Policy:
                 if values.__class__ is list and request.deterministic and not others:
                     action = self._act(values_of("f", values))
                     self.count(1)
-                    return 200, JSON, b'{"action": %d}' % action
+                    return (
+                        200,
+                        JSON,
+                        b'{"action": %d}' % action if self._chooses else encode({"action": _plain(action)}),
+                    )
             except Exception:
                 pass  # the other way says what is wrong
         question = self.question(body)
@@ -155,9 +160,9 @@ class Policy:
         """
         if self.short and len(body) == 4 * self.size and sys.byteorder == "little":
             try:
-                action = self._act(memoryview(body).cast("f"))
+                action = self._act(values_of("f", body))
                 self.count(1)
-                return 200, ONE_CHOICE, action.to_bytes(8, "little")
+                return (200, ONE_CHOICE, action.to_bytes(8, "little")) if self._chooses else _bytes_answer(action)
             except Exception:
                 pass  # the other way says what is wrong
         question = self.question_in_bytes(body)
@@ -311,8 +316,17 @@ def _starts(value: bool | list[bool], rows: int) -> NDArray[np.bool_]:
 
 
 def _bytes_answer(actions: NDArray[Any]) -> Answer:
-    headers = [("x-shape", ",".join(map(str, actions.shape))), ("x-dtype", str(actions.dtype))]
-    return 200, [("content-type", BYTES), *headers], actions.astype(actions.dtype.newbyteorder("<")).tobytes()
+    headers, little = _form(actions.shape, actions.dtype)
+    return 200, headers, actions.astype(little, copy=False).tobytes()
+
+
+@lru_cache(256)
+def _form(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Headers, np.dtype[Any]]:
+    """
+    What is said of an array of bytes, and the dtype that it leaves in: NumPy takes long to name one.
+    """
+    headers = [("content-type", BYTES), ("x-shape", ",".join(map(str, shape))), ("x-dtype", str(dtype))]
+    return headers, dtype.newbyteorder("<")
 
 
 def _plain(value: Any) -> Any:

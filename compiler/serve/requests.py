@@ -114,12 +114,12 @@ def parse(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
     What a body holds.
 
     Raises:
-        RequestError: 400 for what is not JSON, too deep or has too many digits; 422 for JSON of another type, with the
-            place in it, what was expected and what was found, and for too many arrays.
+        RequestError: 400 for what is not JSON, too deep, or has too many digits or arrays; 422 for JSON of another
+            type, with the place in it, what was expected and what was found.
     """
     if len(body) > SMALL and (arrays := body.count(b"[")) > MOST_ARRAYS:
         message = f"expected at most {MOST_ARRAYS} arrays in a body, found {arrays}: send numbers as base64"
-        raise RequestError(422, message)
+        raise RequestError(400, message)
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -314,8 +314,9 @@ def test_the_largest_of_float32_may_be_written_short(models):
     np.testing.assert_array_equal(given.observation, [largest, -largest, 0, 3])
 
 
-def test_the_short_way_says_what_the_long_way_says(models, monkeypatch):
-    endpoint, rows = models.policy("does choice"), sample(WIDE, 20)
+@pytest.mark.parametrize("name", ACTIONS)
+def test_the_short_way_says_what_the_long_way_says(models, monkeypatch, name):
+    endpoint, rows = models.policy(f"does {name}"), sample(WIDE, 20)
     asked = [(endpoint.answer, json.dumps({"observation": row.tolist()}).encode()) for row in rows]
     asked += [(endpoint.answer_in_bytes, row.astype("<f4").tobytes()) for row in rows]
     monkeypatch.setattr(Policy, "compute", None)  # what the long way needs
