@@ -28,6 +28,7 @@ Predictors behind HTTP: `policyc serve`.
     tensors.py       tensors of the Open Inference Protocol
     inference_v2.py  models as such tensors
     openapi.py       all of it as a document
+    schemas.py       pieces of its schemas
     pages.py         the page, and page/ its files
     wasm.py          builds for WebAssembly that the page plays
 

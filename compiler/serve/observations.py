@@ -37,7 +37,7 @@ class Observations:
         alone = self.space["kind"] == "Dict" or (isinstance(rows, list) and any(isinstance(r, Encoded) for r in rows))
         if not alone:
             found = array(rows, _dtype(self.space), path)
-            expect_shape(found, _shapes_of(self.space), path, batch=True)
+            expect_shape(found, shapes_of(self.space), path, batch=True)
             return found
         parts = [self.one(row, f"{path}[{number}]") for number, row in enumerate(rows)]
         try:
@@ -62,7 +62,7 @@ class Observations:
         An observation.
         """
         parts = self.space["spaces"] if self.space["kind"] == "Dict" else {"": self.space}
-        zeros = {key: np.zeros(_shapes_of(part)[0], _dtype(part)) for key, part in parts.items()}
+        zeros = {key: np.zeros(shapes_of(part)[0], _dtype(part)) for key, part in parts.items()}
         return zeros if self.space["kind"] == "Dict" else zeros[""]
 
 
@@ -82,13 +82,13 @@ def _type_of(space: dict[str, Any]) -> Any:
         case "MultiBinary":
             return listed(Truth, space["shape"]) | Encoded
         case _:
-            element, shapes = element_type(space["dtype"]), _shapes_of(space)
+            element, shapes = element_type(space["dtype"]), shapes_of(space)
             if not shapes[0]:
                 return element
             return (listed(element, shapes[0]) if len(shapes) == 1 else nested(element, len(shapes[0]))) | Encoded
 
 
-def _shapes_of(space: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
+def shapes_of(space: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
     """
     The shapes that one observation may have: images may have their channels first or last.
     """
@@ -104,5 +104,5 @@ def _dtype(space: dict[str, Any]) -> str:
 
 def _shaped(value: Any, space: dict[str, Any], path: str) -> NDArray[Any]:
     found = array(value, _dtype(space), path)
-    expect_shape(found, _shapes_of(space), path)
+    expect_shape(found, shapes_of(space), path)
     return found

@@ -17,9 +17,9 @@ from compiler.serve.inference_v2 import NamedTensors, named_tensors
 from compiler.serve.models import Served
 from compiler.serve.policies import Policy
 from compiler.serve.programs import Program
+from compiler.serve.schemas import Schema, action_schema, list_of, narrowed, object_of
 from compiler.serve.tensors import DATATYPES, InferenceRequest, Tensor
 
-Schema = dict[str, Any]
 JSON: Final = "application/json"
 REFERENCE: Final = "#/components/schemas/"
 
@@ -87,9 +87,9 @@ def _general() -> dict[str, Any]:
     """
     text = {"type": "string"}
     truth = {"type": "boolean"}
-    server = _object({"name": text, "version": text, "extensions": {"type": "array", "items": text}})
-    ready = _get("Whether requests are answered", {JSON: _object({"ready": truth})}, public=True)
-    ready["responses"]["503"] = _answer("The server is stopping.", {JSON: _object({"ready": truth})})
+    server = object_of({"name": text, "version": text, "extensions": {"type": "array", "items": text}})
+    ready = _get("Whether requests are answered", {JSON: object_of({"ready": truth})}, public=True)
+    ready["responses"]["503"] = _answer("The server is stopping.", {JSON: object_of({"ready": truth})})
     formats = {"text/plain": text, "application/openmetrics-text": text}
     described: Schema = {"type": "array", "items": {"type": "object"}}
     return {
@@ -97,9 +97,9 @@ def _general() -> dict[str, Any]:
         "/docs": {"get": _get("This document, drawn", {"text/html": text}, public=True)},
         "/openapi.json": {"get": _get("This document", {JSON: {"type": "object"}})},
         "/metrics": {"get": _get("Metrics for Prometheus, or OpenMetrics where `Accept` asks for it", formats)},
-        "/models": {"get": _get("What the models are", {JSON: _object({"models": described})})},
+        "/models": {"get": _get("What the models are", {JSON: object_of({"models": described})})},
         "/v2": {"get": _get("What the server is", {JSON: server})},
-        "/v2/health/live": {"get": _get("Whether the server lives", {JSON: _object({"live": truth})}, public=True)},
+        "/v2/health/live": {"get": _get("Whether the server lives", {JSON: object_of({"live": truth})}, public=True)},
         "/v2/health/ready": {"get": ready},
     }
 
@@ -120,9 +120,9 @@ def _of_model(model: Served, first: bool, schemas: dict[str, Schema]) -> dict[st
     schemas.pop(f"{name}.GivenTensor")
     schemas.pop(f"{name}.WantedTensor")
     truth, text = {"type": "boolean"}, {"type": "string"}
-    tensor = _object({"name": text, "datatype": text, "shape": {"type": "array", "items": {"type": "integer"}}})
+    tensor = object_of({"name": text, "datatype": text, "shape": {"type": "array", "items": {"type": "integer"}}})
     listed = {"type": "array", "items": tensor}
-    metadata = _object({"name": text, "platform": text, "inputs": listed, "outputs": listed})
+    metadata = object_of({"name": text, "platform": text, "inputs": listed, "outputs": listed})
     place = f"/v2/models/{name}"
     short = {"/predict": {"post": {**predict, "responses": dict(predict["responses"])}}} if first else {}
     return {
@@ -130,7 +130,7 @@ def _of_model(model: Served, first: bool, schemas: dict[str, Schema]) -> dict[st
         f"/models/{name}/predict": {"post": predict},
         f"/models/{name}": {"get": _get(f"What {name} is", {JSON: {"type": "object"}})},
         place: {"get": _get(f"The tensors of {name}", {JSON: metadata})},
-        f"{place}/ready": {"get": _get(f"Whether {name} answers", {JSON: _object({"name": text, "ready": truth})})},
+        f"{place}/ready": {"get": _get(f"Whether {name} answers", {JSON: object_of({"name": text, "ready": truth})})},
         f"{place}/infer": {"post": _infer(name, tensors)},
     }
 
@@ -145,8 +145,13 @@ def _schemas_of(name: str, request_type: Any) -> dict[str, Schema]:
 
 def _predict_policy(name: str, policy: Policy, schemas: dict[str, Schema]) -> dict[str, Any]:
     schemas[f"{name}.Predict"] = _forms(policy, schemas[f"{name}.Predict"])
-    action = _values(policy.spec["action"])
-    answers: list[Schema] = [_object({key: value}) for key, value in (("action", action), ("actions", _list(action)))]
+    if policy.space["kind"] == "Dict":
+        members = schemas[f"{name}.Observation"]["properties"]
+        members |= {key: narrowed(members[key], space) for key, space in policy.space["spaces"].items()}
+    action = action_schema(policy.spec["action"])
+    answers: list[Schema] = [
+        object_of({key: value}) for key, value in (("action", action), ("actions", list_of(action)))
+    ]
     details: dict[str, Schema] = {key: {} for key in ("state", "session", *policy.details, "microseconds")}
     for answer in answers:
         answer["properties"] |= details
@@ -171,15 +176,19 @@ def _forms(policy: Policy, whole: Schema) -> Schema:
     one, batch = dict(common), dict(common)
     if policy.masked:
         count = policy.spec["action_masks"]["count"]
-        masks = _list({"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]}, count)
-        one["action_masks"], batch["action_masks"] = masks, _list(masks)
+        masks = list_of({"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]}, count)
+        one["action_masks"], batch["action_masks"] = masks, list_of(masks)
     if policy.recurrent:
         one["episode_start"] = {"type": "boolean", "default": False}
         batch["episode_start"] = members["episode_start"]
+    observation, rows = members["observation"], members["observations"]
+    if policy.space["kind"] != "Dict":
+        observation = narrowed(observation, policy.space)
+        rows = {"anyOf": [{**rows["anyOf"][0], "items": observation}, rows["anyOf"][1]]}
     found = [
-        _object({"observation": members["observation"]}, one),
-        _object({"observations": members["observations"]}, batch),
-        *([_object(fields, one)] if fields else []),
+        object_of({"observation": observation}, one),
+        object_of({"observations": rows}, batch),
+        *([object_of(fields, one)] if fields else []),
     ]
     either = {"not": {"required": ["state", "session"]}} if policy.recurrent else {}
     return {"title": whole["title"], "anyOf": [{**form, **either, "additionalProperties": False} for form in found]}
@@ -200,8 +209,8 @@ def _policy_examples(policy: Policy) -> dict[str, Any]:
 
 
 def _predict_program(name: str, program: Program) -> dict[str, Any]:
-    outputs = _object({array["name"]: {} for array in program.spec["outputs"]})
-    answer = _object({"outputs": outputs}, {"state": {}, "session": {}, "microseconds": {"type": "number"}})
+    outputs = object_of({array["name"]: {} for array in program.spec["outputs"]})
+    answer = object_of({"outputs": outputs}, {"state": {}, "session": {}, "microseconds": {"type": "number"}})
     inputs = dict(zip(program.inputs, map(_plain, program.example().arrays), strict=True))
     examples = {"inputs": {"value": {"inputs": inputs}}}
     content = {JSON: {"schema": {"$ref": f"{REFERENCE}{name}.Predict"}, "examples": examples}}
@@ -217,8 +226,8 @@ def _infer(name: str, tensors: NamedTensors) -> dict[str, Any]:
         BYTES: {"schema": {"description": "The same, the tensors' bytes behind: `Inference-Header-Content-Length`."}},
     }
     text = {"type": "string"}
-    output = _object({"name": text, "datatype": text, "shape": {"type": "array"}}, {"data": {"type": "array"}})
-    answer = _object({"model_name": text, "outputs": _list(output)}, {"id": text})
+    output = object_of({"name": text, "datatype": text, "shape": {"type": "array"}}, {"data": {"type": "array"}})
+    answer = object_of({"model_name": text, "outputs": list_of(output)}, {"id": text})
     given = {JSON: answer, BYTES: {"description": "The same, with bytes behind."}}
     return _post(f"Inference with {name}, as the Open Inference Protocol has it", content, given, BODY_ERRORS)
 
@@ -253,27 +262,8 @@ def _example(tensor: Tensor) -> dict[str, Any]:
     return {**tensor.described(), "shape": shape, "data": np.zeros(shape, tensor.dtype).ravel().tolist()}
 
 
-def _values(space: Mapping[str, Any]) -> Schema:
-    """
-    The schema of an action.
-    """
-    schema: Schema = {"type": "integer" if space["kind"] in ("Discrete", "MultiDiscrete") else "number"}
-    shape = (len(space["nvec"]),) if space["kind"] == "MultiDiscrete" else space.get("shape", ())
-    for size in reversed(shape):
-        schema = _list(schema, size)
-    return schema
-
-
 def _plain(value: Any) -> Any:
     return {key: part.tolist() for key, part in value.items()} if isinstance(value, dict) else value.tolist()
-
-
-def _list(items: Schema, count: int | None = None) -> Schema:
-    return {"type": "array", "items": items, **({} if count is None else {"minItems": count, "maxItems": count})}
-
-
-def _object(required: dict[str, Any], more: dict[str, Any] | None = None) -> Schema:
-    return {"type": "object", "properties": {**required, **(more or {})}, "required": list(required)}
 
 
 def _get(summary: str, contents: dict[str, Schema], public: bool = False) -> dict[str, Any]:

@@ -126,6 +126,9 @@ def test_the_forms_of_a_request_are_those_of_the_model(described: dict[str, Any]
     vector = observation["properties"]["observation"]["anyOf"][0]
     assert (vector["minItems"], vector["maxItems"], vector["items"]["type"]) == (4, 4, "number")
     assert set(schemas["dict.Observation"]["properties"]) == {"camera", "gear", "switches", "dials", "speed"}
+    dials, camera = (schemas["dict.Observation"]["properties"][key]["anyOf"] for key in ("dials", "camera"))
+    assert [limit["exclusiveMaximum"] for limit in dials[0]["prefixItems"]] == [3, 4]
+    assert [(form["maxItems"], form["items"]["items"]["maxItems"]) for form in camera[:2]] == [(1, 9), (8, 1)]
     masks = [form["properties"]["action_masks"] for form in schemas["masked.Predict"]["anyOf"]]
     assert masks[0]["maxItems"] == 9
     assert masks[1]["items"] == masks[0]
