@@ -141,11 +141,8 @@ class Policy:
                 if values.__class__ is list and request.deterministic and not others:
                     action = self._act(values_of("f", values))
                     self.count(1)
-                    return (
-                        200,
-                        JSON,
-                        b'{"action": %d}' % action if self._chooses else encode({"action": _plain(action)}),
-                    )
+                    content = b'{"action": %d}' % action if self._chooses else encode({"action": action.tolist()})
+                    return 200, JSON, content
             except Exception:
                 pass  # the other way says what is wrong
         question = self.question(body)

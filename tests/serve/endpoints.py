@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from compiler.ir import Box, Dict, Discrete, DType, Model, MultiBinary, MultiDiscrete, Space
+from compiler.options import BuildOptions
 from compiler.serve.answers import RequestError
 from compiler.serve.encoded import ENCODINGS
 from compiler.serve.endpoint import Endpoint
@@ -69,7 +70,9 @@ POLICIES: Mapping[str, Callable[[], Model]] = {
     **{f"does {name}": partial(observing, WIDE, space) for name, space in ACTIONS.items()},
     **{f"draws {name}": partial(replace, model) for name, model in SAMPLED.items()},
     "normalised": normalised,
+    "values": partial(observing, WIDE, Discrete(3)),
 }
+OPTIONS = {"values": BuildOptions(with_value=True)}
 PROGRAMS: Mapping[str, Callable[[], Model]] = {
     **{name: MODELS[name] for name in ("mixed", "camera", "counter")},
     "alone": lambda: replace(mixed("alone"), batched=False),
@@ -108,7 +111,7 @@ class Endpoints:
         key = f"{name} {fields}"
         if key not in self._made:
             folder = self._folder / f"agent_{len(self._made)}"
-            package = self._stack.enter_context(predictor(folder, model(), plain=True))
+            package = self._stack.enter_context(predictor(folder, model(), OPTIONS.get(name), plain=True))
             self._made[key] = (
                 Policy(package, package.SPEC, SHA256, self.sessions, fields)
                 if "observation" in package.SPEC

@@ -53,9 +53,9 @@ def test_an_example_is_an_observation(models, name):
     assert actions.shape == (3,)
 
 
-@pytest.mark.parametrize("name", ACTIONS)
+@pytest.mark.parametrize("name", [*(f"does {name}" for name in ACTIONS), "normalised"])
 def test_actions_of_every_space(models, name):
-    endpoint, given = models.policy(f"does {name}"), sample(WIDE, ROWS)
+    endpoint, given = models.policy(name), sample(WIDE, ROWS)
     right = endpoint.package.predict(given)[0]
     assert ask(endpoint, {"observations": given.tolist()}) == {"actions": right.tolist()}
     assert ask(endpoint, {"observation": given[1].tolist()}) == {"action": right[1].tolist()}
@@ -95,6 +95,14 @@ def test_bytes_that_are_not_finite_are_refused(models):
     with pytest.raises(RequestError, match="expected finite numbers, found nan") as refused:
         endpoint.answer_in_bytes(np.array([0, 1, np.nan, 2], "<f4").tobytes())
     assert refused.value.status == 422
+
+
+def test_truth_values_are_any_bytes_but_0(models):
+    given = encoded(np.array([2, 0, 255], np.uint8)) | {"dtype": "bool"}
+    endpoint = models.policy("sees bool")
+    right = endpoint.package.predict(np.array([True, False, True]))[0].tolist()
+    assert ask(endpoint, {"observation": given}) == {"action": right}
+    assert endpoint.question(json.dumps({"observation": given}).encode()).observation.tobytes() == b"\1\0\1"
 
 
 def test_images_come_with_channels_first_or_last(models):
@@ -232,6 +240,14 @@ def test_details_are_what_the_package_gives(models, name):
         assert found["microseconds"] > 0
         for detail in offered:
             assert found[detail] == plain(getattr(package, DETAILS[detail])(observation))
+
+
+def test_values_are_a_detail_where_they_are_built(models):
+    endpoint, given = models.policy("values"), sample(WIDE, ROWS)
+    right = endpoint.package.value(given).tolist()
+    assert ask(endpoint, {"observations": given.tolist(), "details": True})["value"] == right
+    one = ask(endpoint, {"observation": given[1].tolist(), "details": True})["value"]
+    assert one == endpoint.package.value(given[1]).item()
 
 
 def test_details_with_masks_are_those_with_masks(models):
