@@ -219,11 +219,22 @@ def test_nginx_passes_requests_on(machine, port, tmp_path):
             assert server.poll() is None, (tmp_path / "errors").read_text()
             assert time.monotonic() < late, (tmp_path / "errors").read_text()
             time.sleep(0.02)
+        closed = connections_closed(port)
         ask_through(front)
+        assert connections_closed(port) - closed < 10, "nginx opens a connection for each request"
         assert asked(f"https://127.0.0.1:{front}/metrics")[0] == 200
     finally:
         server.terminate()
         server.wait(PATIENCE)
+
+
+def connections_closed(port: int) -> int:
+    """
+    Connections to a port of this machine whose end the system still remembers.
+    """
+    time_wait = "06"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(line[3] == time_wait and f":{port:04X}" in f"{line[1]} {line[2]}" for line in lines)
 
 
 def ask_through(front: int) -> None:
