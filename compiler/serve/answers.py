@@ -2,9 +2,12 @@
 What goes back to a client.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 Headers = list[tuple[str, str]]
 Answer = tuple[int, Headers, bytes]
@@ -12,6 +15,8 @@ Answer = tuple[int, Headers, bytes]
 
 JSON: Headers = [("content-type", "application/json")]
 BYTES = "application/octet-stream"
+ONE_CHOICE: Headers = [("content-type", BYTES), ("x-shape", ""), ("x-dtype", "int64")]
+"""What is said of one action that is a choice, as bytes."""
 
 
 class RequestError(Exception):
@@ -49,3 +54,20 @@ def json_answer(content: Any, status: int = 200) -> Answer:
     The content as JSON.
     """
     return status, JSON, encode(content)
+
+
+def bytes_answer(array: NDArray[Any]) -> Answer:
+    """
+    An array as its bytes: little endian, the last dimension innermost.
+    """
+    headers, little = _form(array.shape, array.dtype)
+    return 200, headers, array.astype(little, copy=False).tobytes()
+
+
+@lru_cache(256)
+def _form(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Headers, np.dtype[Any]]:
+    """
+    What is said of an array of bytes, and the dtype that it leaves in: NumPy takes long to name one.
+    """
+    headers = [("content-type", BYTES), ("x-shape", ",".join(map(str, shape))), ("x-dtype", str(dtype))]
+    return headers, dtype.newbyteorder("<")

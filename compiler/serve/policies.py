@@ -8,7 +8,6 @@ import time
 from array import array as values_of
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import lru_cache
 from types import ModuleType
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.serve.answers import BYTES, JSON, Answer, Headers, RequestError, encode, json_answer
+from compiler.serve.answers import BYTES, JSON, ONE_CHOICE, Answer, RequestError, bytes_answer, encode, json_answer
 from compiler.serve.observations import Observations
 from compiler.serve.requests import ABSENT, Absent, array, element_type, expect_shape, masks_type, parse
 from compiler.serve.sessions import Memory, Sessions, recall, remember
@@ -29,10 +28,6 @@ DETAILS: Final = {
     "value": "value",
 }
 """What `details` adds to an answer, and the predictor's function that gives it."""
-
-
-ONE_CHOICE: Final[Headers] = [("content-type", BYTES), ("x-shape", ""), ("x-dtype", "int64")]
-"""What is said of one action that is a choice."""
 
 
 @dataclass(slots=True)
@@ -159,7 +154,7 @@ class Policy:
             try:
                 action = self._act(values_of("f", body))
                 self.count(1)
-                return (200, ONE_CHOICE, action.to_bytes(8, "little")) if self._chooses else _bytes_answer(action)
+                return (200, ONE_CHOICE, action.to_bytes(8, "little")) if self._chooses else bytes_answer(action)
             except Exception:
                 pass  # the other way says what is wrong
         question = self.question_in_bytes(body)
@@ -246,7 +241,7 @@ class Policy:
         """
         actions, state, details = results
         if question.in_bytes:
-            return _bytes_answer(np.asarray(actions))
+            return bytes_answer(np.asarray(actions))
         content: dict[str, Any] = {"action" if question.single else "actions": actions.tolist()}
         if question.memory:
             content |= remember(question.memory, self.sha256, state, self.sessions)
@@ -310,20 +305,6 @@ def _starts(value: bool | list[bool], rows: int) -> NDArray[np.bool_]:
         message = f"expected true or false, or {rows} of them in an array, found an array of length {len(value)}"
         raise RequestError(422, message, "$.episode_start")
     return np.array(value, np.bool_)
-
-
-def _bytes_answer(actions: NDArray[Any]) -> Answer:
-    headers, little = _form(actions.shape, actions.dtype)
-    return 200, headers, actions.astype(little, copy=False).tobytes()
-
-
-@lru_cache(256)
-def _form(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Headers, np.dtype[Any]]:
-    """
-    What is said of an array of bytes, and the dtype that it leaves in: NumPy takes long to name one.
-    """
-    headers = [("content-type", BYTES), ("x-shape", ",".join(map(str, shape))), ("x-dtype", str(dtype))]
-    return headers, dtype.newbyteorder("<")
 
 
 def _plain(value: Any) -> Any:
