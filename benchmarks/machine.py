@@ -4,7 +4,7 @@ What the figures were measured on.
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("numpy", "numba", "llvmlite", "stable_baselines3", "sb3_contrib", "torch", "onnxruntime", "openvino")
@@ -20,7 +20,7 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
     }
-    return system | {package: _version(package) for package in PACKAGES}
+    return system | {package: version(package) for package in PACKAGES}
 
 
 def describe(system: dict[str, str]) -> str:
@@ -51,8 +51,11 @@ def _processor() -> str:
     return f"{name} ({family})" if family else name
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """
+    Of an installed package; `-` for one that is not.
+    """
     try:
-        return version(package)
-    except PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return "-"

@@ -24,6 +24,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.http import record  # noqa: E402
 from compiler.cli.dataclass_options import documentation, flag  # noqa: E402
 from compiler.frontends.sb3 import recurrent  # noqa: E402
 from compiler.frontends.sb3.activations import RULES  # noqa: E402
@@ -219,6 +220,7 @@ def opsets_line() -> str:
 
 
 GENERATORS: dict[str, Callable[[], str]] = {
+    "serving-benchmark": record.shown,
     "torch-operations": _operations("operators of `aten`", operations.torch_rows),
     "onnx-operations": _operations("operators", operations.onnx_rows),
     "onnx-opsets": opsets_line,

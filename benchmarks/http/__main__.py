@@ -5,27 +5,26 @@ Linux, with wrk and taskset; servers that are not installed are named. Judges no
 """
 
 import argparse
-import json
 import shutil
+import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.http import results
+from benchmarks.http import record
 from benchmarks.http.measuring import Plan, measure
-from benchmarks.http.plot import plot
 from benchmarks.http.processes import Machine
+from benchmarks.http.results import Result
 from benchmarks.http.servers import SERVERS
-from benchmarks.http.tables import document, tables
-from benchmarks.machine import machine
+from benchmarks.http.tables import tables
+from benchmarks.machine import machine, version
 
-ROOT = Path(__file__).parents[2]
-RECORD = Path(__file__).with_name("recorded.json")
-PLOT = ROOT / "docs" / "images" / "serving.svg"
 PROGRAMS = ("wrk", "taskset")
+PACKAGES = ("granian", "msgspec", "uvloop", "fastapi", "uvicorn", "httptools")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,39 +44,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     with tempfile.TemporaryDirectory(prefix="policyc-http-") as folder:
         result = measure(plan, Path(folder), lambda line: console.print(line, style="dim"))
-    result.about = _about(plan)
+    result.about = _about(plan, result)
     for table in tables(result):
         console.print(table)
     if chosen.json:
-        write(result, chosen.json)
+        record.write(result, chosen.json)
     if chosen.record:
-        write(result, RECORD)
-        PLOT.write_text(plot(result), encoding="utf-8")
-        print(f"wrote {RECORD} and {PLOT}; then: nox -s docs -- --write")
+        record.keep(result)
+        print(f"wrote {record.RECORD} and {record.PLOT}; then: nox -s docs -- --write")
     return 0
 
 
-def write(result: results.Result, file: Path) -> None:
+def _about(plan: Plan, result: Result) -> dict[str, str]:
     """
-    A run as JSON.
+    The machine, and how it was measured.
     """
-    file.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
 
-
-def recorded() -> str:
-    """
-    The run that is in the repository, for the documentation.
-    """
-    return document(results.Result.from_json(json.loads(RECORD.read_text(encoding="utf-8"))))
-
-
-def _about(plan: Plan) -> dict[str, str]:
     def cores(several: Sequence[int]) -> str:
         return ", ".join(map(str, several))
 
     pinned = f"the server on core {cores(plan.machine.server_cores)}, wrk on core {cores(plan.machine.load_cores)}"
     turns = f"{plan.seconds:g} s for each server and case, in {plan.rounds} turns"
-    return {**machine(), "pinned": pinned, "measured": turns, "wrk": "one thread, closed loop"}
+    others = statistics.median([one.others for one in result.measured] or [0.0])
+    return {
+        **machine(),
+        **{package: version(package) for package in PACKAGES},
+        "pinned": pinned,
+        "measured": f"{date.today()}, {turns}",
+        "other processes": f"kept {others:.2f} cores busy meanwhile, in the median of all rows",
+    }
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from benchmarks.http.peers.policies import FOLDER
 from benchmarks.http.processes import Machine
 from benchmarks.http.workload import BYTES, Kind
 from benchmarks.http.workshop import PACKAGE
+from benchmarks.startup import environment
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
@@ -145,7 +146,7 @@ def running(server: Server, python: str, folder: Path, machine: Machine, log: Pa
     """
     port = free_port()
     arguments = server.arguments.format(package=folder / PACKAGE, port=port).split()
-    variables = {**os.environ, FOLDER: str(folder), "PYTHONPATH": _path()}
+    variables = {**environment(_path()), FOLDER: str(folder)}
     command = machine.pinned([python, "-m", *arguments], machine.server_cores)
     with log.open("wb") as output:
         begin = time.perf_counter()

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from benchmarks.http import __main__ as command
+from benchmarks.http import record
 from benchmarks.http.load import parsed
 from benchmarks.http.plot import plot
 from benchmarks.http.processes import Machine, busy, family, memory, processor_time
@@ -128,11 +128,20 @@ def test_the_plot():
 
 
 def test_what_is_recorded_is_what_is_shown():
-    if not command.RECORD.exists():
-        pytest.skip("no run is recorded")
-    result = Result.from_json(json.loads(command.RECORD.read_text()))
-    assert command.PLOT.read_text(encoding="utf-8") == plot(result)
-    assert all(one.wrong == one.lost == 0 for one in result.checked if one.server == "policyc serve")
+    result = record.read()
+    assert record.PLOT.read_text(encoding="utf-8") == plot(result)
+    ours = [one for one in result.checked if one.server == "policyc serve"]
+    assert ours
+    assert all(one.wrong == one.lost == 0 for one in ours)
+
+
+def test_a_run_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RECORD", tmp_path / "record.json")
+    monkeypatch.setattr(record, "PLOT", tmp_path / "plot.svg")
+    record.keep(a_result())
+    assert record.read() == a_result()
+    assert record.shown() == document(a_result())
+    assert record.PLOT.read_text(encoding="utf-8") == plot(a_result())
 
 
 def test_processes():
