@@ -6,8 +6,9 @@ import http.client
 import json
 import urllib.request
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +17,11 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from compiler.ir import Model
 from compiler.loading import imported
+from compiler.serve.answers import Answer, RequestError
+from compiler.serve.handlers import Call, inferring
+from compiler.serve.inference_v2 import named_tensors
+from compiler.serve.models import open_model
+from compiler.serve.sessions import Sessions
 from tests import general_models
 from tests.generated_code.sampled import POLICIES as DRAWING
 from tests.generated_code.test_every_input import MODELS as SEEING
@@ -259,6 +265,30 @@ def posted(address: str, body: bytes, **headers: str) -> tuple[int, dict[str, An
         return response.status, json.loads(response.read())
     finally:
         connection.close()
+
+
+def test_a_model_that_is_computed_at_once_answers_the_same(folders: dict[str, Any], client, tmp_path: Path) -> None:
+    """
+    Those of the server are slow, and wait for their turn.
+    """
+    observations = tensors_of("discrete")[2]["observation"]
+    expected = asked(client, "discrete", {"observation": observations}, wanted=["action"]).as_numpy("action")
+    model = open_model(folders["discrete"], Sessions(tmp_path / "sessions", 1, 1))
+    try:
+        handler = inferring("discrete", model.endpoint, named_tensors(model.endpoint), None)
+        _, _, content = cast(Answer, handler(call_for(observations)))
+        assert json.loads(content)["outputs"][0]["data"] == expected.tolist()
+        with pytest.raises(RequestError) as refused:
+            handler(call_for(np.full((1, 4), 3e38, np.float32)))
+        assert (refused.value.status, refused.value.path) == (422, "$.inputs")
+    finally:
+        model.close()
+
+
+def call_for(observations: np.ndarray) -> Call:
+    data = observations.ravel().tolist()
+    tensor = {"name": "observation", "shape": observations.shape, "datatype": "FP32", "data": data}
+    return Call({}, json.dumps({"inputs": [tensor]}).encode())
 
 
 def test_bodies_of_other_types_are_refused(address: str) -> None:
