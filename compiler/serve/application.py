@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from compiler.errors import BuildError
+from compiler.errors import BuildError, ServeError, quote
 from compiler.serve.answers import Answer, Headers, RequestError, json_answer
 from compiler.serve.batching import LONG, Queue
 from compiler.serve.bodies import Bodies
@@ -253,4 +253,11 @@ class Application:
 def _token(settings: Settings) -> bytes:
     if settings.token_file is None:
         return b""
-    return settings.token_file.read_bytes().strip()
+    where = quote(str(settings.token_file))
+    try:
+        token = settings.token_file.read_bytes().strip()
+    except OSError as error:
+        raise ServeError(where, f"can't be read: {error.strerror}") from None
+    if not token:
+        raise ServeError(where, "is empty: expected a token, without which nobody is answered")
+    return token

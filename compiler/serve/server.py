@@ -7,6 +7,7 @@ them, and those that come while a worker is replaced wait for its successor.
 """
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -176,13 +177,15 @@ class Master:
         Begins what is due, then waits for what happens next, and does what it asks for.
         """
         now = time.monotonic()
-        times = [] if self.deadline is None else [self.deadline]
-        for slot in self.slots:
-            if self.deadline is not None and self.deadline <= now:
+        if self.deadline is not None and self.deadline <= now:
+            self.deadline = math.inf
+            for slot in self.slots:
                 if slot.process is not None:
                     log.warning("worker %d still answers requests: it is killed", slot.number)
-                slot.send(signal.SIGKILL)
-            elif self.deadline is None and slot.process is None:
+                    slot.send(signal.SIGKILL)
+        times = [] if self.deadline in (None, math.inf) else [self.deadline]
+        for slot in self.slots:
+            if self.deadline is None and slot.process is None:
                 if slot.due <= now:
                     self._fork(slot)
                 else:

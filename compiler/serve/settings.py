@@ -2,8 +2,27 @@
 What `policyc serve` was told.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+from compiler.errors import ServeError
+
+BOUNDS: Final = {
+    "port": (0, 65535),
+    "workers": (1, 1024),
+    "threads": (1, 1024),
+    "max_body": (1, math.inf),
+    "max_waiting": (1, math.inf),
+    "body_timeout": (0.001, 86400),
+    "header_timeout": (0.001, 86400),
+    "batch_window_us": (0, 10_000_000),
+    "max_batch": (1, math.inf),
+    "session_expiry": (0.001, math.inf),
+    "max_sessions": (0, math.inf),
+}
+"""The least and the greatest value of settings that are numbers."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +70,10 @@ class Settings:
     """Origins whose pages may ask this server, divided by commas: `https://example.org`; `*` for all."""
     log_requests: bool = False
     """Print one line of JSON for each request."""
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                wanted = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
+                raise ServeError(f"--{name.replace('_', '-')}", f"expected {wanted}, found {value}")

@@ -4,6 +4,7 @@ The server's processes: their start, signals, replaced workers, packages that ar
 
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -63,6 +64,18 @@ def test_a_signal_ends_it_after_what_is_under_way(tmp_path, package, number):
         assert idle.next() is None
         assert asked.next() is None
         assert server.process.wait(10) == 0
+
+
+def test_signals_of_a_terminal_reach_all_processes(tmp_path, package):
+    with serving(tmp_path, package, "--workers", 2) as server:
+        workers = server.workers
+        os.killpg(server.process.pid, signal.SIGHUP)
+        eventually(lambda: "looking for changed packages" in server.log.read_text())
+        assert predict(server, 3) == 6
+        assert server.workers == workers
+        os.killpg(server.process.pid, signal.SIGINT)
+        assert server.process.wait(10) == 0
+        assert server.log.read_text().count("\n") == 1
 
 
 def test_readiness_is_gone_before_the_server_is(tmp_path, package):
@@ -246,6 +259,20 @@ def test_https_and_a_token(tmp_path, package, certificate):
             plain.sendall(post(body(5)))
             assert b"200" not in plain.recv(100)
         assert ask(Authorization="Bearer a secret")[0] == {"action": 10}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["--port 99999", "--port=-1", "--workers 0", "--max-body 0", "--body-timeout 0", "--header-timeout nan"],
+)
+def test_numbers_that_make_no_sense(package, wrong):
+    assert re.search(r"expected [\d.]+ (to \d+|or more), found", refused(package, *wrong.split()))
+
+
+def test_a_token_that_is_none(tmp_path, package):
+    (tmp_path / "empty").write_text("\n")
+    assert "is empty" in refused(package, "--port", 0, "--token-file", tmp_path / "empty")
+    assert "can't be read" in refused(package, "--port", 0, "--token-file", tmp_path / "none")
 
 
 def test_certificates_that_can_not_be_used(tmp_path, package, certificate):
