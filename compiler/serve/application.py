@@ -23,6 +23,7 @@ from compiler.serve.metrics import OTHER, Row, Table
 from compiler.serve.models import Served
 from compiler.serve.pages import file_handler, page_handlers
 from compiler.serve.settings import Settings
+from compiler.serve.tensors import HEADER_LENGTH
 from compiler.serve.wasm import WasmBuild, wasm_builds
 
 CLIENT_GONE: Final = 499
@@ -244,7 +245,8 @@ class Application:
         return [
             ("access-control-allow-origin", "*" if "*" in allowed else origin),
             ("access-control-allow-methods", "GET, POST, OPTIONS"),
-            ("access-control-allow-headers", "authorization, content-type"),
+            ("access-control-allow-headers", f"authorization, content-type, {HEADER_LENGTH}"),
+            ("access-control-expose-headers", f"x-shape, x-dtype, retry-after, {HEADER_LENGTH}"),
             ("access-control-max-age", "600"),
             ("vary", "origin"),
         ]

@@ -246,6 +246,8 @@ def test_https_and_a_token(tmp_path, package, certificate):
         answer, headers = ask(Authorization="Bearer a secret", Origin="https://page.example")
         assert answer == {"action": 10}
         assert headers["access-control-allow-origin"] == "https://page.example"
+        assert "authorization" in headers["access-control-allow-headers"]
+        assert {"x-shape", "x-dtype"} <= set(headers["access-control-expose-headers"].split(", "))
         _, headers = ask(Authorization="Bearer a secret", Origin="https://other.example")
         assert "access-control-allow-origin" not in headers
         for given in ({}, {"Authorization": "Bearer a secre"}, {"Authorization": "Basic a secret"}):
