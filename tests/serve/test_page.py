@@ -414,6 +414,24 @@ def test_a_pendulum_swings_up_through_the_server(page: Page, server: Running) ->
 
 
 @needs_browser
+@pytest.mark.parametrize(("key", "sign", "said"), [("ArrowLeft", -1, "left"), ("ArrowRight", 1, "right")])
+def test_arrow_keys_push(page: Page, server: Running, key: str, sign: int, said: str) -> None:
+    visit(page, server, "cartpole")
+    expect(page.locator(".way")).to_have_attribute("data-way", "wasm")
+    page.get_by_label("Strength of a push").focus()
+    page.keyboard.press("End")
+    for _ in range(2):
+        page.locator("canvas.stage").focus()
+        page.keyboard.press(key)
+        expect(page.locator(".told")).to_have_text(f"Pushed to the {said}.")
+        for _ in range(5):
+            page.get_by_role("button", name="Step").click()
+    expect(page.locator(".readings [data-name=time] dd")).to_have_text("0.2 s")
+    place = page.locator(".readings [data-name=position] dd").text_content() or ""
+    assert sign * float(place.removesuffix(" m")) > 0.06  # where it began it was 0.05 away at most
+
+
+@needs_browser
 def test_a_strong_wind_makes_it_fall(page: Page, server: Running) -> None:
     visit(page, server, "cartpole")
     page.get_by_label("Gusts").focus()
