@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from compiler.serve.application import Application
@@ -104,6 +105,20 @@ def test_every_address_is_in_the_document(application: Application, described: d
 def test_the_server_gives_the_document(url: str) -> None:
     with urllib.request.urlopen(f"{url}/openapi.json") as answer:
         assert json.load(answer)["openapi"] == "3.1.0"
+
+
+def test_schemas_are_schemas_and_examples_fit_them(described: dict[str, Any]) -> None:
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    for schema in described["components"]["schemas"].values():
+        jsonschema_rs.meta.validate({**schema, **draft})
+    fitting = 0
+    for item in described["paths"].values():
+        for content in item.get("post", {}).get("requestBody", {}).get("content", {}).values():
+            for example in content.get("examples", {}).values():
+                schema = {**content["schema"], "components": described["components"], **draft}
+                jsonschema_rs.validate(schema, example["value"])
+                fitting += 1
+    assert fitting > 3 * len(KINDS)
 
 
 def test_what_only_a_token_opens_says_so(application: Application) -> None:
