@@ -14,7 +14,7 @@ from compiler.options import LANES, BuildOptions
 from compiler.pipeline import run_passes
 from tests.images import ImageGraph, Layer, image_model, image_policy
 from tests.models import predictor
-from tests.thorough import THOROUGH, chosen
+from tests.thorough import chosen
 
 FEW = (
     [Layer(33, (3, 3), (2, 2), (1, 1)), Layer(7, (2, 2), (1, 2), activation="leaky_relu")],
@@ -93,7 +93,7 @@ def from_poison(module: Any, image: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize(
-    "seed", [None, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8 if THOROUGH else 4))]
+    "seed", [None, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in chosen(range(2, 8)))]
 )
 def test_every_layer_in_plain_python(seed, lanes, tmp_path):
     chains = [*FEW] if seed is None else random_layers(np.random.default_rng([seed, lanes]), 4)

@@ -342,6 +342,7 @@ def test_a_million_broadcast_rows(discrete):
     assert (actions == discrete.act(row[0])).all()
 
 
+@pytest.mark.usefixtures("several_threads")
 def test_many_python_threads_at_once(discrete, box, monkeypatch):
     monkeypatch.setattr(discrete.predictor, "THREADS_FROM", 1000)  # Numba's own threads as well
     jobs = []
@@ -362,6 +363,7 @@ def test_many_python_threads_at_once(discrete, box, monkeypatch):
         assert all(pool.map(work, range(64)))
 
 
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_predicts_large_batches(discrete, monkeypatch):

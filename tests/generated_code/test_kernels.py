@@ -161,6 +161,7 @@ def test_batches_of_every_size(mixed, monkeypatch):
         assert near(mixed.module.act(rows[row]), actions[row], 1e-5)
 
 
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("mixed", chosen((16, 1), 16), indirect=True)
 def test_threads_give_what_one_thread_gives(mixed, monkeypatch):
     module = mixed.module

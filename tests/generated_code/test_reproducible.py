@@ -25,6 +25,7 @@ SURROUNDINGS: dict[str, dict[str, Any]] = {
     "other hash seed": {"PYTHONHASHSEED": "4242"},
     "other time zone": {"TZ": "Pacific/Auckland"},
     "terminal": {"COLUMNS": "40", "FORCE_COLOR": "1"},
+    "one processor": {"NUMBA_NUM_THREADS": "1"},
 }
 TOGETHER = {key: value for variables in SURROUNDINGS.values() for key, value in variables.items()}
 """Each alone is for the thorough: it says which one it is."""
@@ -66,5 +67,5 @@ def test_nothing_around_a_build_matters(first, tmp_path):
     source.parent.mkdir()
     source.write_bytes((ROOT / "model" / "cartpole.zip").read_bytes())
     os.utime(source, (0, 0))
-    assert differences(first, build("model/pendulum.zip", out, ROOT))
+    assert differences(first, build("model/pendulum.zip", out, ROOT, **TOGETHER))
     assert differences(first, build(source, out, tmp_path, umask=0o077, **TOGETHER)) == []

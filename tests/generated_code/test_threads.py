@@ -170,6 +170,7 @@ def test_one_thread_has_no_code_for_several(model, tmp_path):
             assert np.array_equal(module.predict(x)[0], [module.act(row) for row in x])
 
 
+@pytest.mark.usefixtures("several_threads")
 def test_policies_use_as_many_threads_as_were_chosen(tmp_path, monkeypatch):
     model = policy(hidden=(64, 64))
     with imported(write(tmp_path / "two", model, BuildOptions(threads=2))) as agent:

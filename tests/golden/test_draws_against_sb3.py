@@ -17,6 +17,7 @@ from compiler.pipeline import run_passes
 from tests.golden.agents import EXPLORATION_RATE, make, model_of, save
 from tests.golden.expected import Given, expected_of, given_for
 from tests.models import predictor
+from tests.thorough import chosen
 
 OBSERVATIONS = 60
 DRAWS = 500
@@ -29,7 +30,11 @@ NORMAL = ["ppo_box", "ppo_float64_bounds", "ppo_integer_bounds", "a2c_box", "rec
 SQUASHED = ["tqc_default", "crossq_default"]
 NOISY = ["ppo_sde", "ppo_sde_narrow", "ppo_squashed", "sac_clipped_mean", "sac_sde_no_layers"]
 
-QUICK = ("ppo_bits", "maskable_bits", "recurrent_two_layers", "crossq_default")
+DRAWN = (
+    *("a2c_several_choices", "maskable_discrete", "ppo_bits", "maskable_bits", "recurrent_two_layers"),
+    *("ppo_integer_bounds", "crossq_default"),
+)
+"""Whose draws are counted in every run: one of each kind of distribution; their parameters are compared of all."""
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +126,7 @@ def test_q_values_and_exploration(name, predictor_of):
     assert found["epsilon"] == EXPLORATION_RATE
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in (*PROBABLE, *NORMAL, *SQUASHED)],
-)
+@pytest.mark.parametrize("name", chosen((*PROBABLE, *NORMAL, *SQUASHED), *DRAWN))
 def test_draws_have_the_moments_of_those_of_sb3(name, predictor_of):
     agent = make(name)
     given = given_to(agent, DRAWS)

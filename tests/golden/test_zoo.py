@@ -36,7 +36,7 @@ ON_POLICY = ("a2c", "ppo", "trpo")
 AGENTS = sorted(ZOO.glob("*/*.zip")) if ZOO else []
 NORMALISED = [path for path in AGENTS if path.with_suffix(".vecnormalize.pkl").exists()]
 LAST_OF_EACH = {path.parent.name: path for path in AGENTS}
-COMPILED = [path for name, path in LAST_OF_EACH.items() if name in ("a2c", "dqn", "ppo", "tqc")]
+COMPILED = [path for name, path in LAST_OF_EACH.items() if name in ("a2c", "ppo", "tqc")]
 FRESH = [path for path in AGENTS if path not in NORMALISED]
 
 NOT_NEEDED = ("replay_buffer_class", "action_noise")
