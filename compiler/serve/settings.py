@@ -49,7 +49,7 @@ class Settings:
     max_waiting: int = 1024
     """Requests that a worker takes on at a time; more are answered with 503."""
     body_timeout: float = 10.0
-    """Seconds that a request's body may take to arrive."""
+    """Seconds that a request's body may take to arrive, and an answer may wait for a client that does not read."""
     header_timeout: float = 10.0
     """Seconds that a request's head may take to arrive."""
     batch_window_us: int | None = None

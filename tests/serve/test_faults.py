@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -249,6 +250,32 @@ def test_clients_that_vanish(server, sent):
         connection.close()
         if b"0.2" in sent:
             break
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")
+def test_answers_that_nobody_reads_are_given_up(server):
+    (worker,) = server.workers
+
+    def connections():
+        files = [entry.readlink() for entry in Path(f"/proc/{worker}/fd").iterdir() if entry.is_symlink()]
+        return sum("socket" in str(file) for file in files)
+
+    def eventually(condition):
+        end = time.monotonic() + 20 * SECONDS
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+    time.sleep(2 * SECONDS)  # whatever former tests left is given up
+    before = connections()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.settimeout(SECONDS / 2)
+        many = b"GET /models HTTP/1.1\r\nHost: test\r\n\r\n" * 500_000
+        with pytest.raises((TimeoutError, ConnectionError)):
+            connection.sendall(many)
+        eventually(lambda: connections() == before)
 
 
 def test_silent_connections_keep_nobody_out(server):
