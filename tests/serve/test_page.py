@@ -23,10 +23,14 @@ import pytest
 
 import compiler
 from compiler.cli.common import REFUSED
+from compiler.ir import Box, DType
 from tests import general_models, policies
 from tests.serve.packages import place_all
 from tests.serve.serving import Running, command, serving
 
+pytest.importorskip("granian", reason="the extra `serve` is not installed")
+pytest.importorskip("wasmtime", reason="wasmtime is not installed")
+pytest.importorskip("ziglang", reason="ziglang is not installed")
 pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import (
     Browser,
@@ -43,12 +47,20 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium in the path, and CHROMIUM is not set")
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+
+
+def vector(size: int) -> Box:
+    return Box(DType.FLOAT32, np.full(size, -1, np.float32), np.full(size, 1, np.float32))
+
+
 POLICIES = {
     "sees": policies.observing(policies.IMAGE),
     "parts": policies.observing(policies.PARTS),
     "remembers": policies.recurrent(),
     "restricted": policies.masked(),
     "sequences": general_models.sentences(),
+    "long": policies.observing(vector(100)),
+    "huge": policies.observing(vector(4100)),
 }
 TEN_SECONDS = re.compile(r"^[1-9]\d+\.\d s$")
 CARTPOLE = ("cart position", "cart velocity", "pole angle", "pole angular velocity")
@@ -334,6 +346,37 @@ def test_arrays_of_a_program_are_typed_as_json(page: Page, server: Running) -> N
     assert sent["length"][0][0] == 0.5
     assert np.shape(sent["flags"]) == (21,)
     expect(page.locator("#answer")).to_contain_text("scores")
+
+
+@needs_browser
+def test_a_long_vector_is_typed_as_json(page: Page, server: Running) -> None:
+    visit(page, server, "long")
+    area = page.get_by_label("JSON, 100 float32")
+    assert json.loads(area.input_value()) == [0] * 100
+    area.fill(json.dumps([0.5] * 100))
+    sent = predict(page, "long")
+    assert sent["observation"] == [0.5] * 100
+    expect(page.locator("#answer .action")).to_have_text(str(asked(server, "long", sent)["action"]))
+    area.fill("[0.5, ")
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#answer [role=alert]")).to_contain_text("Observation: expected JSON")
+    area.fill("[0.5]")
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#answer [role=alert]")).to_contain_text("expected an array of length 100")
+
+
+@needs_browser
+def test_a_huge_array_goes_as_bytes(page: Page, server: Running) -> None:
+    visit(page, server, "huge")
+    expect(page.locator("#ask .hint").first).to_contain_text("All 4,100 values are zeros")
+    page.get_by_role("button", name="Random").click()
+    expect(page.locator("#ask .hint").first).to_contain_text("All 4,100 values are random")
+    sent = predict(page, "huge")["observation"]
+    values = np.frombuffer(base64.b64decode(sent["base64"]), "<f4")
+    assert (sent["shape"], sent["dtype"], values.shape) == ([4100], "float32", (4100,))
+    assert -1 <= values.min() < -0.9 < 0.9 < values.max() <= 1
+    right = asked(server, "huge", {"observation": values.tolist()})["action"]
+    expect(page.locator("#answer .action")).to_have_text(str(right))
 
 
 @needs_browser

@@ -167,16 +167,21 @@ function textControl(array, label) {
     const area = element("textarea", { id, rows: 6, spellcheck: "false" });
     const note = element("p", { class: "hint" });
     const whole = !array.dtype.startsWith("float");
-    let values;
-    area.addEventListener("input", () => (note.textContent = ""));
+    let values, kind;
+    area.addEventListener("input", tell);
     put(new Float32Array(size), "zeros");
 
+    function tell() {
+        const said = `All ${size.toLocaleString("en")} values are ${kind}, unless you paste some.`;
+        note.textContent = area.value.trim() ? "" : said;
+    }
+
     function put(made, what) {
-        values = made;
+        [values, kind] = [made, what];
         const written = size <= WRITTEN;
         const plain = Array.from(made, (value) => (array.dtype === "bool" ? value > 0 : Number(value.toPrecision(4))));
         area.value = written ? JSON.stringify(nested(plain, array.shape)) : "";
-        note.textContent = written ? "" : `All ${size.toLocaleString("en")} values are ${what}, unless you paste some.`;
+        tell();
     }
 
     return {
@@ -204,7 +209,6 @@ function textControl(array, label) {
         randomize() {
             const random = () => (whole ? Math.floor(Math.random() * 2) : Math.random() * 2 - 1);
             put(Float32Array.from({ length: size }, random), "random");
-            area.dispatchEvent(new Event("input", { bubbles: true }));
         },
         reset: () => put(new Float32Array(size), "zeros"),
     };
