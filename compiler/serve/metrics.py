@@ -2,7 +2,7 @@
 What the workers count, in memory that all of them share.
 
 A counter of prometheus-client takes a lock and looks its labels up: ten times as long as a small policy computes. Here
-a request adds to four numbers in a row that its worker alone writes to. Whichever worker is asked for `/metrics` adds
+a request adds to five numbers in a row that its worker alone writes to. Whichever worker is asked for `/metrics` adds
 the rows up (exposition.py), so there is one truth however many workers there are; and the memory is the master's, so
 that what a worker has counted outlives it.
 """
