@@ -58,15 +58,22 @@ def answers(server, *parts, pause=0.0, end=False):
             stream.send(part)
         if end:
             stream.connection.shutdown(socket.SHUT_WR)
-        found = []
-        try:
-            while answer := stream.next():
-                if answer.status >= 400 and answer.body:
-                    assert answer.json["error"]
-                found.append(answer.status)
-        except TimeoutError:
-            return found, False
-        return found, True
+        return all_answers(stream)
+
+
+def all_answers(stream):
+    """
+    The statuses of all answers that still come on a connection, and whether the server ends it.
+    """
+    found = []
+    try:
+        while answer := stream.next():
+            if answer.status >= 400 and answer.body:
+                assert answer.json["error"]
+            found.append(answer.status)
+    except TimeoutError:
+        return found, False
+    return found, True
 
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: test\r\n"
@@ -185,21 +192,26 @@ def test_who_expects_100_is_told_to_go_on_or_not(server):
     assert answers(server, expecting % (LIMIT + 1)) == ([413], True)
 
 
-@pytest.mark.parametrize(
-    ("sent", "statuses"),
-    [
-        pytest.param(b"", [], id="silent"),
-        pytest.param(b"POST /pre", [], id="line"),
-        pytest.param(HEAD, [], id="head"),
-        pytest.param(post(GOOD)[:-5], [408], id="body"),
-        pytest.param(CHUNKED + b"5\r\nab", [408], id="chunk"),
-        pytest.param(CHUNKED + chunks(GOOD)[:-5], [408], id="end-of-chunks"),
-        pytest.param(HEAD + b"Content-Length: %d\r\n\r\n" % LIMIT, [408], id="long-body"),
-        pytest.param(post(GOOD), [200], id="idle"),
-    ],
-)
-def test_slow_clients_are_given_up(server, sent, statuses):
-    assert answers(server, sent) == (statuses, True)
+SLOW = [
+    (b"", []),
+    (b"POST /pre", []),
+    (HEAD, []),
+    (post(GOOD)[:-5], [408]),
+    (CHUNKED + b"5\r\nab", [408]),
+    (CHUNKED + chunks(GOOD)[:-5], [408]),
+    (HEAD + b"Content-Length: %d\r\n\r\n" % LIMIT, [408]),
+    (post(GOOD), [200]),
+]
+"""What is sent before nothing more comes, and how it is answered: all at once, since each takes its time."""
+
+
+def test_slow_clients_are_given_up(server):
+    with ExitStack() as connections:
+        streams = [connections.enter_context(Stream(server.connect(timeout=5 * SECONDS))) for _ in SLOW]
+        for stream, (sent, _) in zip(streams, SLOW, strict=True):
+            stream.send(sent)
+        for stream, (sent, statuses) in zip(streams, SLOW, strict=True):
+            assert (sent, all_answers(stream)) == (sent, (statuses, True))
 
 
 def test_a_body_that_drips_is_given_up(server):
