@@ -62,9 +62,8 @@ def memory(process: int) -> Process:
     for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]:
         name, _, rest = line.partition(":")
         sizes[name] = int(rest.split()[0]) * KIB
-    command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     private = sizes["Private_Clean"] + sizes["Private_Dirty"]
-    return Process(command, sizes["Rss"], sizes["Pss"], private)
+    return Process(sizes["Rss"], sizes["Pss"], private)
 
 
 def processor_time(processes: Sequence[int]) -> float:

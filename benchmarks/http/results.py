@@ -51,7 +51,6 @@ class Process:
     A process of a server after the load; bytes.
     """
 
-    command: str
     resident: int
     """All pages in memory, those of libraries included that other processes have too."""
     proportional: int

@@ -44,7 +44,7 @@ def a_result():
     ]
     measured.append(replace(ONE, kind="octet-stream", rate=55_000.0))
     measured.append(replace(ONE, kind="JSON, 256 observations", rows=256, rate=4000.0))
-    worker = Process("worker", 55_000_000, 40_000_000, 30_000_000)
+    worker = Process(55_000_000, 40_000_000, 30_000_000)
     return Result(
         {"processor": "a | b"},
         [Started("policyc serve", "native", (0.2, 0.3, 0.25)), Started("http.server", "a peer", (2.0,))],
@@ -154,7 +154,6 @@ def test_processes():
             assert found[0] == process.pid
             sizes = memory(process.pid)
             assert 1_000_000 < sizes.private <= sizes.proportional <= sizes.resident < 100_000_000
-            assert "import subprocess" in sizes.command
             assert 0 <= processor_time(found) < 10
         finally:
             process.communicate(b"\n")
