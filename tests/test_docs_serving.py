@@ -28,6 +28,8 @@ def place(tmp_path_factory) -> Iterator[Place]:
     A working directory with the agents.
     """
     pytest.importorskip("ziglang", reason="ziglang is not installed")
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
     folder = tmp_path_factory.mktemp("work")
     copy_agents(folder)
     place = Place(folder, environment_of(tmp_path_factory.mktemp("programs") / "bin"))
