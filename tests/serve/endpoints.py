@@ -24,7 +24,7 @@ from compiler.serve.endpoint import Endpoint
 from compiler.serve.policies import Policy
 from compiler.serve.programs import Program
 from compiler.serve.sessions import Sessions
-from tests.general_models import MODELS, mixed, sentences
+from tests.general_models import MODELS, WORDS, inputs_of, mixed, sentences
 from tests.generated_code.sampled import POLICIES as SAMPLED
 from tests.models import predictor
 from tests.policies import NARROW, PARTS, WIDE, normalised, observing
@@ -210,3 +210,36 @@ def sample(space: Space, rows: int, seed: int = 0) -> Any:
                 space.dtype.numpy
             )
     raise AssertionError(space)
+
+
+def given_of(name: str, rows: int) -> dict[str, Any]:
+    """
+    Inputs of a program by their names, with the batch in front.
+    """
+    if name != "sentences":
+        model = PROGRAMS[name]()
+        return dict(zip(model.inputs, inputs_of(model, rows), strict=True))
+    return sentences_of(rows, 5)
+
+
+def sentences_of(rows: int, length: int) -> dict[str, Any]:
+    """
+    The same of the program that takes any length.
+    """
+    rng = np.random.default_rng(length)
+    return {
+        "length": rng.normal(size=(rows, length, 3)).astype(np.float32),
+        "words": rng.integers(0, WORDS, (rows, length)),
+        "flags": rng.integers(0, 2, (rows, length + 1)).astype(bool),
+    }
+
+
+def right_of(endpoint: Program, inputs: Mapping[str, Any]) -> Any:
+    """
+    The answer that a program's package gives.
+    """
+    found = endpoint.package.predict(*inputs.values())
+    found = found[0] if endpoint.recurrent else found
+    return {
+        "outputs": dict(zip(endpoint.outputs, map(plain, found if isinstance(found, tuple) else (found,)), strict=True))
+    }

@@ -291,9 +291,9 @@ FIELDS = ("cart position", "class", "é", "x.y")
 
 
 def test_fields_are_the_numbers_of_an_observation(models):
-    endpoint = models.policy("does choice", FIELDS)
+    endpoint = models.policy("does numbers", FIELDS)
     given = dict(zip(FIELDS, SHORT, strict=True))
-    right = ask(models.policy("does choice"), {"observation": SHORT})
+    right = ask(models.policy("does numbers"), {"observation": SHORT})
     assert ask(endpoint, given) == ask(endpoint, {"observation": SHORT}) == right
     detailed = ask(endpoint, given | {"details": True, "deterministic": True})
     assert detailed["action"] == right["action"]

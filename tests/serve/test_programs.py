@@ -6,40 +6,14 @@ import numpy as np
 import pytest
 
 from compiler.serve.answers import RequestError
-from tests.general_models import WORDS, inputs_of
-from tests.serve.endpoints import PROGRAMS, ask, encoded, endpoints, plain, refusal
+from tests.general_models import WORDS
+from tests.serve.endpoints import PROGRAMS, ask, encoded, endpoints, given_of, plain, refusal, right_of, sentences_of
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     with endpoints(tmp_path_factory.mktemp("programs")) as found:
         yield found
-
-
-def given_of(name, rows):
-    """
-    Inputs by their names, with the batch in front.
-    """
-    if name != "sentences":
-        model = PROGRAMS[name]()
-        return dict(zip(model.inputs, inputs_of(model, rows), strict=True))
-    return sentences_of(rows, 5)
-
-
-def sentences_of(rows, length):
-    rng = np.random.default_rng(length)
-    return {
-        "length": rng.normal(size=(rows, length, 3)).astype(np.float32),
-        "words": rng.integers(0, WORDS, (rows, length)),
-        "flags": rng.integers(0, 2, (rows, length + 1)).astype(bool),
-    }
-
-
-def right_of(endpoint, inputs):
-    found = endpoint.package.predict(*inputs.values())
-    return {
-        "outputs": dict(zip(endpoint.outputs, map(plain, found if isinstance(found, tuple) else (found,)), strict=True))
-    }
 
 
 @pytest.mark.parametrize("name", ["mixed", "keywords", "camera", "sentences"])
