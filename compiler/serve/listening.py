@@ -5,6 +5,7 @@ Where the server listens: sockets, and the certificate for HTTPS.
 import errno
 import socket
 import ssl
+from typing import Any
 
 from compiler.errors import ServeError, quote
 from compiler.serve.settings import Settings
@@ -23,25 +24,41 @@ def listeners(settings: Settings, count: int) -> list[socket.socket]:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        for _ in range(count):
+        for number in range(count):
             listener = socket.socket(family, kind, protocol)
             sockets.append(listener)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections have it too: for clients that do not read
-                unread = round(settings.body_timeout * 1000)
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread)
-            if len(sockets) > 1:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind(address)
-            # The first is bound before it shares the address: it shares with ours alone.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            _bind(listener, address, settings, shared=number > 0)
             address = listener.getsockname()
     except (OSError, OverflowError) as error:
         for listener in sockets:
             listener.close()
         raise ServeError(quote(f"{host}:{port}"), _reason(error)) from None
     return sockets
+
+
+def renewed(listener: socket.socket, settings: Settings) -> socket.socket:
+    """
+    A socket in place of another, which is closed with all that waits in it. Nothing comes until somebody listens.
+    """
+    successor = socket.socket(listener.family, listener.type, listener.proto)
+    _bind(successor, listener.getsockname(), settings, shared=True)
+    listener.close()
+    return successor
+
+
+def _bind(listener: socket.socket, address: tuple[Any, ...], settings: Settings, shared: bool) -> None:
+    """
+    Binds a socket to an address that those after it share; and those before it, if it is `shared`.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections have it too: for clients that do not read
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.body_timeout * 1000))
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(address)
+    # Not before: the first one would share the address with any other process too.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
 def _reason(error: OSError | OverflowError) -> str:

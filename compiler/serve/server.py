@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from compiler.errors import PolicycError, ServeError
-from compiler.serve.listening import check_certificate, listeners
+from compiler.serve.listening import check_certificate, listeners, renewed
 from compiler.serve.metrics import Table
 from compiler.serve.processors import workers_of
 from compiler.serve.sessions import Sessions
@@ -212,12 +212,12 @@ class Master:
                     self._refresh(slot)
         elif self.deadline is not None:  # for the second time: somebody does not want to wait
             for slot in self.slots:
-                slot.stop(signal.SIGINT)
+                slot.stop(signal.SIGUSR2)
         else:
             self.deadline = time.monotonic() + END
             for slot in self.slots:
                 slot.listener.close()  # the workers' own still listen
-                slot.stop(number)
+                slot.stop(signal.SIGTERM if number is signal.SIGTERM else signal.SIGUSR2)
 
     def _refresh(self, slot: Slot) -> None:
         if slot.stale:
@@ -287,6 +287,8 @@ class Master:
             raise ServeError(f"worker {slot.number}", f"{how} before it could answer a request")
         if not answered:
             slot.failures += 1
+            # Nobody waits for a worker that may never come, while others answer.
+            slot.listener = renewed(slot.listener, self.service.settings)
             if slot.failures >= ATTEMPTS and not any(other.started for other in self.slots):
                 raise ServeError("the server", f"{ATTEMPTS} workers in a row could not begin; the last {how}")
         log.warning("worker %d (process %d) %s: another one takes its place", slot.number, process.pid, how)

@@ -2,7 +2,7 @@
 A worker: the process that loads the packages and answers requests, from its fork to its end.
 
 Signals from the master: SIGUSR1 loads changed folders again, SIGTERM lets the worker end after a while in which
-everybody can learn that it will, SIGINT at once. Either way requests under way are answered.
+everybody can learn that it will, SIGUSR2 at once. Either way requests under way are answered.
 """
 
 import asyncio
@@ -142,7 +142,7 @@ class Worker:
         self.server = _Granian(self)
         handlers: dict[signal.Signals, Callable[[], Any]] = {
             signal.SIGTERM: self._drain,
-            signal.SIGINT: self._stop,
+            signal.SIGUSR2: self._stop,
             signal.SIGUSR1: self._reload,
         }
         for number, handler in handlers.items():

@@ -117,6 +117,18 @@ def test_a_killed_worker_is_replaced_and_what_comes_meanwhile_waits_for_its_succ
             assert b"policyc_workers_replaced_total 3.0" in metrics.read()
 
 
+def test_nobody_waits_for_a_worker_that_can_not_begin(tmp_path, package):
+    with serving(tmp_path, package, "--workers", 2) as server:
+        time.sleep(0.6)
+        write_package(package, build=1, source="raise ValueError('broken')\n")
+        os.kill(server.workers[0], signal.SIGKILL)
+        eventually(lambda: "can't begin" in server.log.read_text())
+        # About half of these would be the missing worker's.
+        assert [predict(server, number) for number in range(20)] == [2 * number for number in range(20)]
+        write_package(package, build=2)
+        eventually(lambda: {predict(server, 0) for _ in range(20)} == {0, 2})
+
+
 def test_workers_end_with_their_master(tmp_path, package):
     with serving(tmp_path, package, "--workers", 2) as server:
         workers = server.workers
