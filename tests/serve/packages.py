@@ -5,6 +5,7 @@ build they belong to; and those of real models, not compiled.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def write_package(folder: Path, build: int = 0, name: str = "double", source: st
     """
     sha256 = hashlib.sha256(f"{name} {build}".encode()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
+    # A build leaves no bytecode of the one before, which Python takes for this one's if both are of one second.
+    shutil.rmtree(folder / "__pycache__", ignore_errors=True)
     (folder / "__init__.py").write_text(INIT)
     (folder / "predictor.py").write_text(source.format(build=build, name=name, sha256=sha256))
     versions = {"policyc": f"0.{build}"}
