@@ -5,7 +5,9 @@ Predictors behind HTTP: `policyc serve`.
 
   Processes
     server.py        the master: begins, replaces and ends workers, takes signals
+    slots.py         the places of workers
     worker.py        a worker: loads packages, answers until it is told to end
+    watch.py         finds workers that hang
     listening.py     sockets and certificates
     processors.py    how workers and threads share the machine
     started.py       what is said once the server answers

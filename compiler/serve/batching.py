@@ -42,6 +42,8 @@ class Queue:
         self, endpoint: Endpoint, window: float, most: int, wait: Callable[[int], None] = lambda _: None
     ) -> None:
         self._endpoint, self._window, self._most, self._wait = endpoint, window, most, wait
+        self.computed: Any = None
+        """The question that is computed at this moment; None for none."""
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -107,7 +109,7 @@ class Queue:
         questions = [waiting.question for waiting in batch]
         if len(batch) > 1:
             try:
-                return self._endpoint.split(self._endpoint.compute(self._endpoint.join(questions)), len(batch))
+                return self._endpoint.split(self._compute(self._endpoint.join(questions)), len(batch))
             except RequestError:
                 pass  # one of them is refused, and only that one may be
             except Exception as error:
@@ -116,9 +118,16 @@ class Queue:
 
     def _alone(self, question: Any) -> Any:
         try:
-            return self._endpoint.compute(question)
+            return self._compute(question)
         except Exception as error:
             return error
+
+    def _compute(self, question: Any) -> Any:
+        self.computed = question
+        try:
+            return self._endpoint.compute(question)
+        finally:
+            self.computed = None
 
     def _give(self, answered: list[tuple[_Waiting, Any]]) -> None:
         for waiting, result in answered:

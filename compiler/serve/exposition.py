@@ -22,6 +22,7 @@ from compiler.serve.metrics import (
     ELAPSED,
     ENDPOINTS,
     FAILED,
+    HUNG,
     MORE,
     OTHER,
     RELOADED,
@@ -79,6 +80,7 @@ class Collected(Collector):
             info.add_metric(identity, 1)
         yield info
         yield CounterMetricFamily("policyc_workers_replaced", "Workers that died and were replaced.", cells[REPLACED])
+        yield CounterMetricFamily("policyc_workers_hung", "Those that were killed since they hung.", cells[HUNG])
         yield from _processes(self._table.pids)
 
 

@@ -25,7 +25,7 @@ ENDPOINTS: Final = ("predict", "infer")
 # A row has cells of eight bytes: what a worker has one of, the requests that ask no model, and each model. Requests of
 # one kind have a cell for each status, the buckets of their durations and the sum of these; a model has the requests
 # for its endpoints, the buckets of its batches and the sums below.
-PID, BEGUN, WAITING, REPLACED, OTHER = range(5)
+PID, BEATS, BEGUN, WAITING, REPLACED, HUNG, OTHER = range(7)
 STATUSES: Final = 600
 ELAPSED: Final = STATUSES + len(DURATIONS) + 1
 REQUESTS: Final = ELAPSED + 1
@@ -73,6 +73,13 @@ class Table:
         """
         return self._cells[:: self._width].tolist()[1:]
 
+    @property
+    def beats(self) -> list[int]:
+        """
+        How many signs of life the processes of each worker have given, the first one first.
+        """
+        return self._cells[BEATS :: self._width].tolist()[1:]
+
     def totals(self) -> list[int]:
         """
         The sum of all rows, cell by cell.
@@ -103,6 +110,12 @@ class Row:
         """
         cells = self._cells
         cells[PID], cells[WAITING], cells[BEGUN] = os.getpid(), 0, self.table.answered(cells.tolist())
+
+    def beat(self) -> None:
+        """
+        The worker is alive.
+        """
+        self._cells[BEATS] += 1
 
     def begin(self) -> int:
         """
@@ -148,3 +161,9 @@ class Row:
         A worker that died has a successor; for the master's row.
         """
         self._cells[REPLACED] += 1
+
+    def hang(self) -> None:
+        """
+        A worker was silent for too long, and is killed; for the master's row.
+        """
+        self._cells[HUNG] += 1

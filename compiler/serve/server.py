@@ -9,7 +9,6 @@ them, and those that come while a worker is replaced wait for its successor.
 import logging
 import math
 import multiprocessing
-import os
 import signal
 import socket
 import sys
@@ -17,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -29,15 +27,13 @@ from compiler.serve.metrics import Table
 from compiler.serve.processors import workers_of
 from compiler.serve.sessions import Sessions
 from compiler.serve.settings import Settings
+from compiler.serve.slots import Slot
 from compiler.serve.started import announce
+from compiler.serve.watch import Watch
 from compiler.serve.worker import Service, Started, Worker
 
 END: Final = 9.0
 """Seconds from the signal to stop until workers that still answer are killed."""
-PACE: Final = 0.5
-"""Seconds from a worker's beginning to its successor's, at least; twice as long after each that could not begin."""
-LONGEST: Final = 30.0
-"""The same, at most."""
 ATTEMPTS: Final = 5
 """So many in a row that could not begin end the server, if no other worker answers."""
 
@@ -76,46 +72,6 @@ def run(settings: Settings, folders: tuple[Path, ...], as_json: bool = False) ->
         log.removeHandler(handler)
 
 
-@dataclass
-class Slot:
-    """
-    The place of a worker, for one process after the other.
-    """
-
-    number: int
-    listener: socket.socket
-    process: ForkProcess | None = None
-    connection: Connection | None = None
-    """Where the process says that it has started, or why it can't; it learns there that the master is gone."""
-    started: bool = False
-    """Whether the process answers requests."""
-    born: float = 0.0
-    failures: int = 0
-    """Processes in a row that could not begin."""
-    stale: bool = False
-    """Whether the process must load changed folders as soon as it can hear it."""
-
-    @property
-    def due(self) -> float:
-        """
-        When the next process may begin.
-        """
-        return self.born + min(LONGEST, PACE * 2**self.failures) if self.born else 0.0
-
-    def send(self, number: signal.Signals) -> None:
-        """
-        Sends a signal to the process, if there is one.
-        """
-        if self.process is not None and self.process.pid is not None:
-            os.kill(self.process.pid, number)  # a dead one keeps its number until `join`
-
-    def stop(self, number: signal.Signals) -> None:
-        """
-        Lets the process end, which is killed if it does not answer yet.
-        """
-        self.send(number if self.started else signal.SIGKILL)
-
-
 class Master:
     """
     Keeps workers alive.
@@ -129,6 +85,7 @@ class Master:
     def __init__(self, service: Service, sockets: Sequence[socket.socket], as_json: bool) -> None:
         self.service, self.as_json = service, as_json
         self.row = service.table.row(0)
+        self.watch = Watch(service.table, service.settings.worker_timeout)
         self.slots = [Slot(number, listener) for number, listener in enumerate(sockets, 1)]
         self.address = sockets[0].getsockname()
         self.announced = False
@@ -190,6 +147,10 @@ class Master:
                     self._fork(slot)
                 else:
                     times.append(slot.due)
+        if self.deadline is None and self.watch.due is not None:
+            if self.watch.due <= now:
+                self._look()
+            times.append(self.watch.due)
         talking: list[Any] = [slot.connection for slot in self.slots if slot.connection is not None]
         dying = [slot.process.sentinel for slot in self.slots if slot.process is not None]
         limit = max(0.01, min(times) - now) if times else None
@@ -202,6 +163,18 @@ class Master:
                 self._hear(slot)
             if slot.process is not None and slot.process.sentinel in found:
                 self._bury(slot, slot.process)
+
+    def _look(self) -> None:
+        """
+        Kills workers that hang: their successors begin once they are dead.
+        """
+        hung = self.watch.look(slot.number for slot in self.slots if slot.started)
+        for slot in self.slots:
+            if slot.number in hung and slot.process is not None:
+                seconds = self.service.settings.worker_timeout
+                log.error("worker %d (process %d) hangs for %g s: it is killed", slot.number, slot.process.pid, seconds)
+                slot.send(signal.SIGKILL)
+                self.row.hang()
 
     def _obey(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:

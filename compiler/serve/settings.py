@@ -17,6 +17,7 @@ BOUNDS: Final = {
     "max_waiting": (1, math.inf),
     "body_timeout": (0.001, 86400),
     "header_timeout": (0.001, 86400),
+    "worker_timeout": (0, 86400),
     "batch_window_us": (0, 10_000_000),
     "max_batch": (1, math.inf),
     "session_expiry": (0.001, math.inf),
@@ -52,6 +53,9 @@ class Settings:
     """Seconds that a request's body may take to arrive, and an answer may wait for a client that does not read."""
     header_timeout: float = 10.0
     """Seconds that a request's head may take to arrive."""
+    worker_timeout: float = 60.0
+    """Seconds that a worker may hang, or a model compute at a time, until the worker is killed and replaced; 0 for any
+    time."""
     batch_window_us: int | None = None
     """Microseconds that a request waits for others to share a batch with; found from the model if not given."""
     max_batch: int = 32

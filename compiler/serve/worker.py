@@ -31,6 +31,7 @@ from compiler.serve.processors import threads_limited, threads_of
 from compiler.serve.sessions import Sessions
 from compiler.serve.settings import Settings
 from compiler.serve.turns import Turns
+from compiler.serve.watch import Pulse
 
 try:
     from uvloop import new_event_loop
@@ -151,6 +152,7 @@ class Worker:
         application, settings = self.application, self.service.settings
         application.log = RequestLog() if settings.log_requests else None
         Turns(lambda: application.waiting - len(application.bodies.slow)).begin()
+        Pulse(self.row, settings.worker_timeout, lambda: application.queues.values()).begin()
         await self.server.serve()
         if application.log is not None:
             application.log.close()

@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,16 @@ def serving(tmp_path: Path, *arguments: object) -> Iterator[Running]:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
+
+
+def eventually(condition: Callable[[], object], seconds: float = 15.0) -> None:
+    """
+    Waits until something holds; a machine that is busy may take its time.
+    """
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.02)
 
 
 def body(*numbers: float) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.serve.packages import write_package
-from tests.serve.serving import Stream, body, post, serving
+from tests.serve.serving import Stream, body, eventually, post, serving
 
 LIMIT = 2**17
 SECONDS = 1
@@ -272,12 +272,6 @@ def test_answers_that_nobody_reads_are_given_up(server):
         files = [entry.readlink() for entry in Path(f"/proc/{worker}/fd").iterdir() if entry.is_symlink()]
         return sum("socket" in str(file) for file in files)
 
-    def eventually(condition):
-        end = time.monotonic() + 20 * SECONDS
-        while not condition():
-            assert time.monotonic() < end
-            time.sleep(0.1)
-
     time.sleep(2 * SECONDS)  # whatever former tests left is given up
     before = connections()
     with socket.socket() as connection:
@@ -287,7 +281,7 @@ def test_answers_that_nobody_reads_are_given_up(server):
         many = b"GET /models HTTP/1.1\r\nHost: test\r\n\r\n" * 500_000
         with pytest.raises((TimeoutError, ConnectionError)):
             connection.sendall(many)
-        eventually(lambda: connections() == before)
+        eventually(lambda: connections() == before, 20 * SECONDS)
 
 
 def test_silent_connections_keep_nobody_out(server):

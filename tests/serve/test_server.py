@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.serve.packages import PREDICTOR, write_package
-from tests.serve.serving import Stream, body, command, post, serving
+from tests.serve.serving import Stream, body, command, eventually, post, serving
 from tests.thorough import chosen
 
 
@@ -29,16 +29,6 @@ def package(tmp_path):
 def predict(server, *numbers):
     with Stream(server.connect()) as stream:
         return stream.ask(post(body(*numbers))).json["action"]
-
-
-def eventually(condition, seconds=15.0):
-    """
-    Waits until something holds; a machine that is busy may take its time.
-    """
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
 
 
 def test_says_where_it_answers_once_it_does(tmp_path, package):
