@@ -23,7 +23,7 @@ def fold_scales(model: Model, options: BuildOptions) -> Model:
     nodes: list[Node] = []
     for node in model.nodes:
         layer = nodes[-1] if nodes else None
-        factor = None if layer is None else _per_channel(model, layer, node)
+        factor = None if layer is None else _per_channel(constants, layer, node)
         if layer is None or factor is None:
             nodes.append(node)
             continue
@@ -41,10 +41,11 @@ def fold_scales(model: Model, options: BuildOptions) -> Model:
     return constants.result(nodes)
 
 
-def _per_channel(model: Model, layer: Node, node: Node) -> Array | None:
+def _per_channel(constants: Constants, layer: Node, node: Node) -> Array | None:
     """
     The constant of a product or sum that follows a layer at once, one value for each of its channels.
     """
+    model, tensors = constants.model, constants.tensors
     between = layer.outputs[0]
     if layer.op not in LAYERS or node.op not in ("times", "plus") or node.inputs.count(between) != 1:
         return None
@@ -52,11 +53,11 @@ def _per_channel(model: Model, layer: Node, node: Node) -> Array | None:
         return None
     if model.tensors[node.outputs[0]].shape != model.tensors[between].shape:
         return None
-    if any(model.tensors[name].data is None for name in layer.inputs[1:]):
+    if any(tensors[name].data is None for name in layer.inputs[1:]):
         return None
     (other,) = (name for name in node.inputs if name != between)
     data, place = model.tensors[other].data, LAYERS[layer.op]
     if data is None or data.size != max(data.shape[-place : -place + 1 or None], default=0):
         return None
-    channels = model.tensors[layer.inputs[1]].fixed_shape[0]
+    channels = tensors[layer.inputs[1]].fixed_shape[0]
     return data.reshape(-1).astype(np.float64) if data.size == channels else None

@@ -96,6 +96,21 @@ def test_batch_norm_becomes_part_of_the_convolution():
     check_same(model, after)
 
 
+def test_layers_that_share_weights_have_a_batch_norm_each():
+    """
+    A network that looks at two images, or one head for all levels of a pyramid.
+    """
+    found = Images()
+    first = found.conv("image", "stem", 6)
+    layer = found.nodes[-1]
+    normed = found.norm(first, "norm")
+    second = found.add("conv", [found.add("exp", ["image"], "bright"), *layer.inputs[1:]], "again", **layer.attributes)
+    model = found.general(normed, found.norm(second, "other"))
+    after = apply(fold_scales, model)
+    assert ops(after) == ["conv", "exp", "conv"]
+    check_same(model, after)
+
+
 def test_what_is_no_batch_norm_stays():
     found = Images()
     convolved = found.conv("image", "stem", 6)
