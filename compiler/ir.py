@@ -292,13 +292,13 @@ class Origin:
     file: str
     """The file's own name, without its folder."""
     sha256: str
-    """Hexadecimal digest of the whole source file."""
+    """Hexadecimal digest of the whole source file; of an ONNX file and of those in which its weights lie, by name."""
     format: str
     """`sb3-zip`, `torch-state-dict`, `sb3-policy`, ..."""
     versions: tuple[tuple[str, str], ...] = ()
     """What wrote it, where the file says so: `("stable_baselines3", "2.9.2")`."""
     assumptions: tuple[str, ...] = ()
-    """What the file does not say and was filled in by SB3's default, one sentence each."""
+    """What the file does not say and was filled in by SB3's default, or is left out; one sentence each."""
     vecnormalize: str = ""
     """Hexadecimal digest of the VecNormalize file whose statistics observations are normalised by; empty if none."""
 

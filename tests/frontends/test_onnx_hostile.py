@@ -94,19 +94,30 @@ def test_damaged_bytes_are_refused_or_read_and_never_anything_else():
             check(read_onnx(memoryview(bytes(damaged)), PATH, BuildOptions()), "test")
 
 
-def test_data_in_other_files_are_refused():
-    model = linear()
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../../etc/passwd")
-    assert "lies in another file" in refused(model)
+def test_functions_that_call_themselves_are_refused():
+    body = [helper.make_node("Again", ["a"], ["b"], domain="own")]
+    function = helper.make_function("own", "Again", ["a"], ["b"], body, [helper.make_opsetid("own", 1)])
+    model = graph_of([helper.make_node("Again", ["x"], ["y"], domain="own")], functions=[function])
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    assert "recursive" in refused(model, CheckpointError)
 
 
-def test_data_in_other_files_are_refused_in_attributes():
-    model = graph_of([node("Constant", "", "c", value=constant("c", np.ones(4, np.float32))), node("Add", "x c")])
-    model.graph.node[0].attribute[0].t.data_location = TensorProto.EXTERNAL
-    assert "attribute 'value', lies in another file" in refused(model)
+def test_functions_that_would_be_huge_are_refused():
+    opsets = [helper.make_opsetid("own", 1), helper.make_opsetid("", 20)]
+
+    def doubled(level):
+        op = {"op_type": "Relu"} if level == 0 else {"op_type": f"F{level - 1}", "domain": "own"}
+        body = [
+            helper.make_node(inputs=["a"], outputs=["m"], **op),
+            helper.make_node(inputs=["m"], outputs=["b"], **op),
+        ]
+        return helper.make_function("own", f"F{level}", ["a"], ["b"], body, opsets)
+
+    model = graph_of(
+        [helper.make_node("F39", ["x"], ["y"], domain="own")], functions=[doubled(level) for level in range(40)]
+    )
+    model.opset_import.append(opsets[0])
+    assert "nodes when its functions are in their places" in refused(model)
 
 
 def test_dims_that_the_data_do_not_have_are_refused():
@@ -150,20 +161,21 @@ def test_texts_of_the_file_can_not_forge_messages():
     assert read_model(fine).inputs == (name,)
 
 
-def test_functions_are_refused_recursive_ones_too():
-    body = [helper.make_node("Again", ["a"], ["b"], domain="own")]
-    function = helper.make_function("own", "Again", ["a"], ["b"], body, [helper.make_opsetid("own", 1)])
-    model = graph_of([helper.make_node("Again", ["x"], ["y"], domain="own")], functions=[function])
-    model.opset_import.append(helper.make_opsetid("own", 1))
-    message = refused(model)
-    assert "has functions of its own ('Again'): inline them" in message
-    assert "is of the domain 'own'" in message
+def test_conditions_and_loops_that_are_not_known_are_refused():
+    branches = {name: branch_of(op, name) for name, op in (("then_branch", "Relu"), ("else_branch", "Tanh"))}
+    nodes = [node("ReduceMax", "x", "m", keepdims=0), node("Greater", "m z", "c"), node("If", "c", **branches)]
+    model = graph_of(nodes, constants=[constant("z", np.float32(0))])
+    assert "(If): its condition depends on the inputs" in refused(model)
+    given = [helper.make_tensor_value_info(name, FLOAT, [4]) for name in ("s", "e")]
+    made = [helper.make_tensor_value_info(name, FLOAT, [4]) for name in ("t", "u")]
+    body = helper.make_graph([node("Add", "s e", "t"), node("Identity", "t", "u")], "body", given, made)
+    model = graph_of([node("Scan", "z x", "f y", body=body, num_scan_inputs=1)],
+                     constants=[constant("z", np.zeros(4, np.float32))])  # fmt: skip
+    assert "(Scan) runs a graph of its own" in refused(model)
 
 
-def test_graphs_in_nodes_are_refused_by_name():
-    inner = helper.make_graph([], "inner", [], [])
-    model = graph_of([node("If", "c", "y", then_branch=inner, else_branch=inner)], constants=[constant("c", True)])
-    assert "(If) runs a graph of its own" in refused(model)
+def branch_of(op, name):
+    return helper.make_graph([node(op, "x", name)], name, [], [helper.make_tensor_value_info(name, FLOAT, None)])
 
 
 def test_deep_graphs_do_not_exhaust_the_stack():
@@ -247,9 +259,13 @@ def test_samples_that_meet_are_refused(nodes):
     assert "batch" in message
 
 
-def test_constants_are_no_outputs():
+def test_outputs_that_are_constant_are_left_out_and_said():
     model = graph_of([node("Shape", "x", "s"), node("Relu")], outputs=["y", "s"])
-    assert "'s' is the same for every input" in refused(model)
+    found = read_model(model)
+    assert [output.name for output in found.outputs] == ["y"]
+    assert "the same for every input: 's'" in found.origin.assumptions[0]
+    del model.graph.output[0]
+    assert "nothing is computed" in refused(model)
 
 
 def test_weights_that_are_not_finite_need_an_option():

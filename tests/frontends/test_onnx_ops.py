@@ -196,3 +196,66 @@ def test_inputs_of_bytes(first):
 @pytest.mark.parametrize("op", ["Atan", "Asin", "Acos"])
 def test_arcs(op):
     compare(one_node(op, {}, [None, 6]).SerializeToString(), [np.tanh(weights(3, 6))])
+
+
+def file_of(nodes, held, first="batch", outputs=("y",), functions=()):
+    """
+    A file of several nodes that takes a vector of 4.
+    """
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [first, 4])]
+    made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in held.items()]
+    opsets = [helper.make_opsetid("", 17), *([helper.make_opsetid("own", 1)] if functions else [])]
+    graph = helper.make_graph(nodes, "graph", given, made, constants)
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8, functions=list(functions))
+
+
+def branch(op):
+    """
+    A branch that reads `h` from outside; both have the same names within.
+    """
+    result = helper.make_tensor_value_info("r", TensorProto.FLOAT, None)
+    nodes = [helper.make_node(op, ["h"], ["t"]), helper.make_node("Mul", ["t", "two"], ["r"])]
+    return helper.make_graph(nodes, op, [], [result], [numpy_helper.from_array(np.float32(2), "two")])
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_branches_that_sizes_choose(size):
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h0"]),
+        helper.make_node("Add", ["h0", "b"], ["h"]),
+        helper.make_node("Shape", ["h"], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["length"]),
+        helper.make_node("Equal", ["length", "size"], ["same"]),
+        helper.make_node("If", ["same"], ["i"], then_branch=branch("Tanh"), else_branch=branch("Relu")),
+        helper.make_node("If", ["same"], ["j"], then_branch=branch("Relu"), else_branch=branch("Tanh")),
+        helper.make_node("Sub", ["i", "j"], ["y"]),
+    ]
+    held = {"w": weights(4, 4), "b": weights(4), "one": np.int64(1), "size": np.int64(size)}
+    compare(with_output_shapes(file_of(nodes, held)).SerializeToString(), [np.zeros((1, 4), np.float32)])
+
+
+def test_functions_of_the_file():
+    body = [helper.make_node("MatMul", ["a", "w"], ["m"]), helper.make_node("Add", ["m", "b"], ["r"])]
+    function = helper.make_function("own", "Layer", ["a", "w", "b"], ["r"], body, [helper.make_opsetid("", 17)])
+    nodes = [
+        helper.make_node("Layer", ["x", "w", "b"], ["h"], domain="own"),
+        helper.make_node("Layer", ["h", "w", "b"], ["y"], domain="own"),
+    ]
+    proto = file_of(nodes, {"w": weights(4, 4), "b": weights(4)}, functions=[function])
+    compare(proto.SerializeToString(), [np.zeros((1, 4), np.float32)])
+
+
+def test_outputs_without_shapes_and_sizes_below_zero():
+    proto = file_of([helper.make_node("Relu", ["x"], ["y"])], {}, first=-1)
+    assert compare(proto.SerializeToString(), [np.zeros((1, 4), np.float32)]).batched
+    proto.graph.output[0].type.tensor_type.shape.dim.add(dim_value=-1)
+    proto.graph.output[0].type.tensor_type.shape.dim.add(dim_value=4)
+    assert compare(proto.SerializeToString(), [np.zeros((1, 4), np.float32)]).batched
+
+
+def test_outputs_that_are_constant_are_not_asked_for():
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Identity", ["three"], ["version"])]
+    proto = file_of(nodes, {"three": np.array([3], np.float32)}, outputs=("version", "y"))
+    model = compare(with_output_shapes(proto).SerializeToString(), [np.zeros((1, 4), np.float32)])
+    assert [output.name for output in model.outputs] == ["y"]

@@ -9,6 +9,7 @@ import numpy as np
 from onnx import NodeProto
 
 from compiler.frontends.onnx_file.graph import Value
+from compiler.frontends.onnx_file.walking import names_read
 
 
 def added_biases(nodes: Sequence[NodeProto], values: Mapping[str, Value], kept: set[str]) -> dict[str, tuple[str, str]]:
@@ -23,7 +24,7 @@ def added_biases(nodes: Sequence[NodeProto], values: Mapping[str, Value], kept: 
     Returns:
         By the result of the product, the result of the addition and the name of the bias.
     """
-    readers = Counter(name for node in nodes for name in node.input)
+    readers = Counter(name for node in nodes for name in names_read(node))
     products = {
         node.output[0]: values[node.input[1]].shape[1:]
         for node in nodes

@@ -2,7 +2,6 @@
 An ONNX file to a model and to what its runtime answers.
 """
 
-import hashlib
 import re
 from contextlib import suppress
 from functools import cache
@@ -14,6 +13,7 @@ from compiler.check import check
 from compiler.errors import ModelFileError
 from compiler.frontends.lengths import Places, all_lengths, bounded
 from compiler.frontends.onnx_file.batch import sequence_of
+from compiler.frontends.onnx_file.external import gathered
 from compiler.frontends.onnx_file.listing import inventory
 from compiler.frontends.onnx_file.loading import load, opset
 from compiler.frontends.onnx_file.program import translate, translate_length
@@ -37,14 +37,15 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
         CheckpointError: the file is damaged.
         UnsupportedError: it holds what can't be compiled.
     """
-    proto = load(data, str(path))
-    origin = Origin(path.name, hashlib.sha256(data).hexdigest(), FORMAT, _versions(proto))
+    whole, digest = gathered(data, path)
+    proto = load(whole, str(path))
+    origin = Origin(path.name, digest, FORMAT, _versions(proto))
     sequence = sequence_of(proto.graph, path.name)
     if sequence is None:
         model = translate(proto, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
     else:
         model = _of_all_lengths(proto, path.stem, origin, options, sequence or "length")
-    return model, asking(bytes(data), proto, str(path))
+    return model, asking(bytes(whole), proto, str(path), [output.name for output in model.outputs])
 
 
 def _of_all_lengths(proto: ModelProto, name: str, origin: Origin, options: BuildOptions, sequence: str) -> Model:
@@ -68,7 +69,7 @@ def operations(data: memoryview, path: Path, options: BuildOptions) -> Inventory
     """
     The operations of an ONNX file.
     """
-    return inventory(load(data, str(path)), str(path), FORMAT)
+    return inventory(load(gathered(data, path)[0], str(path)), str(path), FORMAT)
 
 
 def _versions(proto: ModelProto) -> tuple[tuple[str, str], ...]:

@@ -40,8 +40,7 @@ class Batch:
         for value in inputs_of(named.graph):
             value.type.tensor_type.shape.dim[0].dim_param = BATCH
         for value in named.graph.output:
-            for size in value.type.tensor_type.shape.dim:
-                size.ClearField("dim_param")
+            value.type.tensor_type.ClearField("shape")
         try:
             found = onnx.shape_inference.infer_shapes(named, data_prop=True)
         except Exception:  # what can't be inferred is not known here, and shows in the build's comparison

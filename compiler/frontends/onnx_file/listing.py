@@ -7,8 +7,8 @@ from onnx import ModelProto
 
 from compiler.errors import UnsupportedError
 from compiler.frontends.onnx_file.loading import inputs_of, kind_of_type
-from compiler.frontends.onnx_file.program import RANDOM, nearest_to, place_of, tried
-from compiler.frontends.onnx_file.translations import TRANSLATIONS
+from compiler.frontends.onnx_file.program import COMPILED, RANDOM, nearest_to, place_of, tried
+from compiler.frontends.onnx_file.walking import nodes_of
 from compiler.frontends.operations import Collector, Inventory, without
 from compiler.ir import DType
 
@@ -24,9 +24,9 @@ def inventory(model: ModelProto, where: str, form: str) -> Inventory:
             refused[result] = reason
     except UnsupportedError as error:
         found.findings += error.findings
-    for node in model.graph.node:
+    for node in nodes_of(model.graph):
         place = str(place_of(node, set()))
-        if node.op_type in TRANSLATIONS:
+        if node.op_type in COMPILED:
             (reason,) = without(place, [refused.get(node.output[0], "")])
             found.add(node.op_type, place, reason)
         else:

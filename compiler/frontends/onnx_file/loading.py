@@ -10,16 +10,19 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from compiler.errors import CheckpointError, UnsupportedError, quote
+from compiler.frontends.onnx_file.external import LARGEST_FILE, is_external
+from compiler.frontends.onnx_file.functions import inlined
+from compiler.frontends.onnx_file.walking import graphs_in, nodes_of, tensors_of
 from compiler.ir import DType
 from compiler.ops import Array
 
 OLDEST = 13
 """The first opset that is read: before, axes and sizes stood in attributes."""
-LARGEST_FILE = (1 << 31) - 1
-"""Bytes of a protobuf message, by protobuf's own rule."""
 MOST_NODES = 1 << 17
 MOST_ELEMENTS = 1 << 31
 LISTED = 50
+CONDITION = "If"
+"""The op whose graphs are compiled: the branch that is taken, where that is known at build time."""
 OWN = ("", "ai.onnx")
 """The domain of ONNX's own ops, by both of its names."""
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
@@ -55,14 +58,41 @@ def load(data: memoryview, where: str) -> ModelProto:
     if not all(isinstance(text, str) for text in _texts(model)):
         raise CheckpointError(where, "is no ONNX model: it has a name that is no UTF-8")
     _check_opset(model, where)
+    _open_sizes(model.graph)
+    if len(model.functions):
+        _check_rules(model, where)
+        model = inlined(model, where)
     findings = list(_findings(model))
     if findings:
         raise UnsupportedError(where, *findings[:LISTED])
+    _check_rules(model, where)
+    return model
+
+
+def _check_rules(model: ModelProto, where: str) -> None:
+    """
+    Refuses what breaks the rules of ONNX, other than that outputs must say their shapes: no runtime needs these.
+    """
+    without = [value.type.tensor_type for value in model.graph.output if value.type.HasField("tensor_type")]
+    without = [kind for kind in without if not kind.HasField("shape")]
+    for kind in without:
+        kind.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # ValidationError, or what its parts raise on what they can't read
         raise CheckpointError(where, f"is no valid ONNX model: {quote(str(error), 400)}") from None
-    return model
+    for kind in without:
+        kind.ClearField("shape")
+
+
+def _open_sizes(graph: GraphProto) -> None:
+    """
+    Makes sizes below 0, with which some tools mean that a size is open, the same as sizes that are not there.
+    """
+    for value in (*graph.input, *graph.output):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_value < 0:
+                size.ClearField("dim_value")
 
 
 def opset(model: ModelProto) -> int:
@@ -92,16 +122,24 @@ def _texts(model: ModelProto) -> Iterator[Any]:
     The names of a file: bytes where they are no UTF-8.
     """
     yield from (model.producer_name, model.producer_version, *(entry.domain for entry in model.opset_import))
-    yield from (function.name for function in model.functions)
-    graph = model.graph
+    for function in model.functions:
+        yield from (function.name, function.domain, *function.input, *function.output)
+        yield from (text for node in function.node for text in _texts_of(node))
+        yield from (text for node in function.node for graph in graphs_in(node) for text in _texts_in(graph))
+    yield from _texts_in(model.graph)
+
+
+def _texts_in(graph: GraphProto) -> Iterator[Any]:
     for value in (*graph.input, *graph.output):
         yield value.name
         yield from (size.dim_param for size in value.type.tensor_type.shape.dim)
-    yield from (tensor.name for tensor in graph.initializer)
-    for node in graph.node:
-        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
-        for attribute in node.attribute:
-            yield from (attribute.name, attribute.t.name)
+    yield from (tensor.name for tensor in tensors_of(graph))
+    yield from (text for node in nodes_of(graph) for text in _texts_of(node))
+
+
+def _texts_of(node: NodeProto) -> Iterator[Any]:
+    yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+    yield from (attribute.name for attribute in node.attribute)
 
 
 def _findings(model: ModelProto) -> Iterator[str]:
@@ -111,34 +149,33 @@ def _findings(model: ModelProto) -> Iterator[str]:
     graph = model.graph
     if len(model.functions):
         names = ", ".join(quote(function.name) for function in model.functions[:5])
-        yield f"has functions of its own ({names}): inline them with onnx.inliner.inline_local_functions(model)"
-    if len(graph.node) > MOST_NODES:
-        yield f"has {len(graph.node):,} nodes; at most {MOST_NODES:,} are read"
+        yield f"has functions of its own ({names}) that can't be put in the place of their calls"
+    if sum(1 for _ in nodes_of(graph)) > MOST_NODES:
+        yield f"has more than {MOST_NODES:,} nodes"
         return
     if len(graph.sparse_initializer):
         yield "has sparse initializers: export it with dense ones"
     for tensor in graph.initializer:
         yield from _tensor_findings(tensor, f"initializer {quote(tensor.name)}")
-    for node in graph.node:
+    for node in nodes_of(graph):
         where = f"node {quote(node.name or ', '.join(node.output))} ({quote(node.op_type)[1:-1]})"
         if node.domain not in OWN:
             yield f"{where} is of the domain {quote(node.domain)}; only ONNX's own ops are compiled"
+        if node.op_type != CONDITION and any(True for _ in graphs_in(node)):
+            text = "as loops do, which is not compiled: export the model with its steps unrolled"
+            yield f"{where} runs a graph of its own, {text}"
         for attribute in node.attribute:
-            if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
-                yield f"{where} runs a graph of its own, as loops and branches do, which is not compiled"
-            elif attribute.type in (AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS):
+            if attribute.type in (AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS):
                 yield f"{where} has a sparse tensor, which is not compiled"
             tensors = [*attribute.tensors, *([attribute.t] if attribute.HasField("t") else [])]
+            tensors += [tensor for inner in graphs_in(node) for tensor in inner.initializer]
             for tensor in tensors:
                 yield from _tensor_findings(tensor, f"{where}, attribute {quote(attribute.name)},")
 
 
 def _tensor_findings(tensor: TensorProto, what: str) -> Iterator[str]:
-    if tensor.data_location == TensorProto.EXTERNAL or len(tensor.external_data):
-        yield (
-            f"{what} lies in another file: only what is in the file itself is read, as an ONNX file may name any file; "
-            "save it with onnx.save(onnx.load(path), path, save_as_external_data=False)"
-        )
+    if is_external(tensor):
+        yield f"{what} lies in another file, at a place that is not said in numbers"
     elif tensor.data_type not in (*FLOATS, *INTEGERS, TensorProto.BOOL):
         names = {number: name for name, number in TensorProto.DataType.items()}
         yield f"{what} holds {names.get(tensor.data_type, tensor.data_type)}, which is not compiled"

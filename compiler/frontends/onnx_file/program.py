@@ -2,10 +2,13 @@
 An ONNX graph to a model: node by node, by the table of translations.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import onnx
 from onnx import GraphProto, ModelProto, NodeProto
 
 from compiler.errors import CheckpointError, PolicycError, UnsupportedError, quote
@@ -16,8 +19,9 @@ from compiler.frontends.onnx_file.batch import USUAL, read_inputs
 from compiler.frontends.onnx_file.biases import added_biases
 from compiler.frontends.onnx_file.graph import Graph, Place, Value
 from compiler.frontends.onnx_file.independence import Batch
-from compiler.frontends.onnx_file.loading import array_of, attributes_of, opset
+from compiler.frontends.onnx_file.loading import CONDITION, array_of, attributes_of, opset
 from compiler.frontends.onnx_file.translations import TRANSLATIONS
+from compiler.frontends.onnx_file.walking import names_read, needed
 from compiler.ir import DType, Model, Origin, Output
 
 MOST_MISSING = 50
@@ -28,6 +32,7 @@ WEIGHED = frozenset(
     | {"LSTM", "LayerNormalization", "MatMul", "PRelu", "RMSNormalization", "RNN"}
 )
 """Ops that multiply by a weight: infinity there is a mistake, elsewhere it may be a mask."""
+COMPILED = frozenset({*TRANSLATIONS, CONDITION})
 RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
@@ -87,9 +92,13 @@ class _Translation:
         self.origin, self.allow_nonfinite = origin, allow_nonfinite
         self.inputs = read_inputs(model.graph, origin.file, length)
         self.graph = Graph(origin.file, opset(model))
-        self.nodes = _needed(model.graph)
+        self.nodes = needed(model.graph.node, [output.name for output in model.graph.output])
+        self.done: list[NodeProto] = []
+        """What is translated: the nodes, and in the place of a condition those of its branch."""
         self.file = model
-        self.read = {name for node in self.nodes for name in node.input} | {out.name for out in model.graph.output}
+        self.read = {name for node in self.nodes for name in names_read(node)} | {
+            out.name for out in model.graph.output
+        }
         self.values: dict[str, Value] = {"": None}
         self.biases: dict[str, tuple[str, str]] = {}
         self.sums: dict[str, str] = {}
@@ -115,7 +124,7 @@ class _Translation:
             tensors=tensors,
             inputs=tuple(each.name for each in self.inputs.each),
             outputs=outputs,
-            origin=self.origin,
+            origin=replace(self.origin, assumptions=self._left_out(outputs)),
             batched=self.inputs.batched,
         )
 
@@ -131,7 +140,7 @@ class _Translation:
                 continue
             try:
                 self.graph.place = place_of(node, self.read)
-                if node.op_type not in TRANSLATIONS:
+                if node.op_type not in COMPILED:
                     self.graph.refuse("is not compiled")
                 self._translate(node)
             except UnsupportedError as error:
@@ -172,7 +181,7 @@ class _Translation:
         """
         missing: dict[str, list[NodeProto]] = {}
         for node in self.nodes:
-            if node.op_type not in TRANSLATIONS:
+            if node.op_type not in COMPILED:
                 missing.setdefault(node.op_type, []).append(node)
         findings = [_missing(op, nodes) for op, nodes in list(missing.items())[:MOST_MISSING]]
         if findings:
@@ -188,8 +197,12 @@ class _Translation:
         if absent:
             raise CheckpointError(where, f"{self.graph.place} reads {quote(absent[0])}, which nothing gives")
         given = [self.values[name] for name in node.input]
+        if node.op_type == CONDITION:
+            self._branch(node, given[0])
+            return
         if node.op_type == "Add" and node.output[0] in self.sums:
             self.values[node.output[0]] = self.values[self.sums[node.output[0]]]
+            self.done.append(node)
             return
         if node.op_type == "MatMul" and node.output[0] in self.biases:
             given.append(self.values[self.biases[node.output[0]][1]])
@@ -209,19 +222,45 @@ class _Translation:
             elif name in self.read and name:
                 self.graph.refuse(f"its result {index} is used, which is not compiled")
         self.values[""] = None
+        self.done.append(node)
+
+    def _branch(self, node: NodeProto, condition: Value) -> None:
+        """
+        The nodes of the branch that is taken, in the place of a condition that is known: exporters ask for sizes so.
+        """
+        if not isinstance(condition, np.ndarray) or condition.size != 1:
+            self.graph.refuse("its condition depends on the inputs: compute both branches, and pick with Where")
+        graphs = {attribute.name: attribute.g for attribute in node.attribute}
+        graph = graphs["then_branch" if condition.all() else "else_branch"]
+        nodes = [onnx.helper.make_node("Constant", [], [each.name], value=each) for each in graph.initializer]
+        results = [output.name for output in graph.output]
+        nodes += needed(graph.node, results)
+        nodes += [
+            onnx.helper.make_node("Identity", [found], [result])
+            for found, result in zip(results, node.output, strict=False)
+        ]
+        self.read.update(name for each in nodes for name in names_read(each))
+        for each in nodes:
+            self._translate(each)
+
+    @cached_property
+    def batch(self) -> Batch:
+        """
+        Where the batch is.
+
+        Only after the translation, which has refused what is huge by then: onnx infers without a bound.
+        """
+        return Batch(self.file, self.done)
 
     def _check_batch(self) -> None:
         """
         Refuses nodes that let samples meet.
-
-        Only after the translation, which has refused what is huge by then: onnx infers without a bound.
         """
         if not self.inputs.batched:
             return
-        batch = Batch(self.file, self.nodes)
-        for node in self.nodes:
+        for node in self.done:
             given = [self.values[name] for name in node.input]
-            mixed = batch.mixing(node, given)
+            mixed = self.batch.mixing(node, given)
             if mixed is not None and any(isinstance(value, Computed) for value in given):
                 self.graph.place = place_of(node, self.read)
                 self.graph.refuse(f"{mixed}; with fixed sizes, without a dynamic batch, it can be compiled")
@@ -235,8 +274,12 @@ class _Translation:
             raise CheckpointError(self.origin.file, f"must have outputs, each once, found {quote(names)}")
         self.graph.place = None
         taken = {each.name for each in self.inputs.each}
+        computed = [output for output in self.proto.output if isinstance(self.values.get(output.name), Computed)]
+        if not computed:
+            text = f"{quote(names[0])} is the same for every input, as all its outputs are: nothing is computed"
+            raise UnsupportedError(self.origin.file, f"output {text}")
         outputs = []
-        for output in self.proto.output:
+        for output in computed:
             result = self._output(output)
             if result in taken:
                 value = self.graph.builder.tensors[result]
@@ -246,32 +289,26 @@ class _Translation:
         return tuple(outputs)
 
     def _output(self, output: Any) -> str:
-        value, what = self.values.get(output.name), f"output {quote(output.name)}"
-        if not isinstance(value, Computed):
-            text = "is the same for every input: nothing of it is computed; leave it out"
-            raise UnsupportedError(self.origin.file, f"{what} {text}")
+        value, what = self.values[output.name], f"output {quote(output.name)}"
         if not self.inputs.batched:
-            return value.name
+            return str(value.name)
         sizes = output.type.tensor_type.shape.dim
-        declared = bool(sizes) and sizes[0].HasField("dim_value")
+        declared = bool(sizes) and sizes[0].HasField("dim_value") and self.batch.axis.get(output.name) != 0
         if not value.dims or value.dims[0] != 1 or declared:
             first = sizes[0].dim_value if declared else "none"
             text = f"must have the batch as its first dimension, as the inputs have; for one sample it has {value.dims}"
             raise UnsupportedError(self.origin.file, f"{what} {text}, the file says {first} for the first")
         return self.graph.builder.add("reshape", [value.name], output.name, shape=value.dims[1:])
 
-
-def _needed(graph: GraphProto) -> list[NodeProto]:
-    """
-    The nodes that an output depends on, in their order.
-    """
-    wanted = {value.name for value in graph.output}
-    found = []
-    for node in reversed(graph.node):
-        if wanted.intersection(node.output):
-            found.append(node)
-            wanted.update(node.input)
-    return found[::-1]
+    def _left_out(self, outputs: Sequence[Output]) -> tuple[str, ...]:
+        """
+        What is said of outputs that no input changes: numbers of versions, sizes of memories.
+        """
+        kept = {output.name for output in outputs}
+        names = [quote(output.name) for output in self.proto.output if output.name not in kept]
+        if not names:
+            return ()
+        return (f"that nobody needs the outputs that are the same for every input: {', '.join(names)} left out",)
 
 
 def place_of(node: NodeProto, read: set[str]) -> Place:

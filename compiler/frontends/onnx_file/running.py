@@ -17,13 +17,15 @@ from compiler.ops import Array
 Run: TypeAlias = Callable[[Mapping[str, Array]], list[Any]]
 
 
-def asking(data: bytes, model: ModelProto, where: str) -> Ask:
+def asking(data: bytes, model: ModelProto, where: str, outputs: Sequence[str]) -> Ask:
     """
-    What the file answers. A model of fixed sizes is asked sample by sample; the runtime is made when first asked.
+    What the file answers for these outputs.
+
+    A model of fixed sizes is asked sample by sample; the runtime is made when it is first asked.
     """
     inputs = read_inputs(model.graph, where)
     dtypes = [onnx.helper.tensor_dtype_to_np_dtype(each.type) for each in inputs.each]
-    run = _running(data, model, where)
+    run = _running(data, model, where, outputs)
 
     def once(arrays: Sequence[Array]) -> list[Array]:
         pairs = zip(inputs.each, arrays, dtypes, strict=True)
@@ -39,11 +41,11 @@ def asking(data: bytes, model: ModelProto, where: str) -> Ask:
     return ask
 
 
-def _running(data: bytes, model: ModelProto, where: str) -> Run:
+def _running(data: bytes, model: ModelProto, where: str, outputs: Sequence[str]) -> Run:
     """
     The first runtime that is installed and computes the model; made when it is first asked.
     """
-    left: list[Callable[[], Run]] = [lambda: _onnxruntime(data), lambda: _reference(model)]
+    left: list[Callable[[], Run]] = [lambda: _onnxruntime(data, outputs), lambda: _reference(model, outputs)]
     made: list[Run] = []
 
     def run(given: Mapping[str, Array]) -> list[Any]:
@@ -61,21 +63,21 @@ def _running(data: bytes, model: ModelProto, where: str) -> Run:
     return run
 
 
-def _onnxruntime(data: bytes) -> Run:
+def _onnxruntime(data: bytes, outputs: Sequence[str]) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    return lambda given: list(session.run(None, dict(given)))
+    return lambda given: list(session.run(outputs, dict(given)))
 
 
-def _reference(model: ModelProto) -> Run:
+def _reference(model: ModelProto, outputs: Sequence[str]) -> Run:
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(model)
-    return lambda given: list(evaluator.run(None, dict(given)))
+    return lambda given: list(evaluator.run(outputs, dict(given)))
 
 
 def _plain(result: Array) -> Array:
