@@ -4,6 +4,7 @@ Hypothesis strategies for what the compiler works on: legal models, their parts,
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -76,13 +77,13 @@ def arrays(draw: st.DrawFn, dtype: DType, shape: tuple[int, ...]) -> NDArray[np.
 
 
 @st.composite
-def weights(draw: st.DrawFn, shape: tuple[int, ...], finite: bool) -> NDArray[np.float32]:
+def weights(draw: st.DrawFn, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """
-    float32 arrays as layers have them; unless `finite`, with a special value here and there.
+    float32 arrays as layers have them, with a special value here and there.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     result = np.asarray(rng.normal(size=shape), np.float32)
-    if not finite and result.size:
+    if result.size:
         for value in draw(st.lists(st.sampled_from(SPECIAL), max_size=3)):
             result.flat[draw(st.integers(0, result.size - 1))] = np.float32(value)
     return result
@@ -152,7 +153,7 @@ class _Names:
         return itertools.chain([name], (f"{name}.{number}" for number in itertools.count()))
 
 
-def _attributes(draw: st.DrawFn, op: Op, finite: bool) -> dict[str, Attribute]:
+def _attributes(draw: st.DrawFn, op: Op) -> dict[str, Attribute]:
     """
     Values for some of an op's attributes, and for all that have no default.
     """
@@ -160,33 +161,28 @@ def _attributes(draw: st.DrawFn, op: Op, finite: bool) -> dict[str, Attribute]:
     for key, declared in op.attributes.items():
         kind = declared if isinstance(declared, type) else type(declared)
         if kind is float and (isinstance(declared, type) or draw(st.booleans())):
-            found[key] = draw(st.floats(0.125, 4) if finite else st.floats())
+            found[key] = draw(st.floats())
         elif key == "approximate":
             found[key] = draw(st.sampled_from(["none", "tanh"]))
     return found
 
 
-ROUNDED = ("batch_norm", "quantile_mean")
-"""What passes make constants of, which are float32 again: the tests of those passes allow for it."""
 LAYERS = ("linear", "columns", "rows", "activation", "add", "concat", "affine", "prelu", "batch_norm")
 
 
-def _layer(draw: st.DrawFn, builder: GraphBuilder, names: _Names, source: str, finite: bool) -> str:
+def _layer(draw: st.DrawFn, builder: GraphBuilder, names: _Names, source: str) -> str:
     """
     Adds one layer to a (batch, features) tensor.
     """
     features = builder.tensors[source].elements
-    kind, outputs = (
-        draw(st.sampled_from([kind for kind in LAYERS if not finite or kind not in ROUNDED])),
-        draw(st.integers(1, 5)),
-    )
+    kind, outputs = draw(st.sampled_from(LAYERS)), draw(st.integers(1, 5))
     activation = draw(st.sampled_from(ACTIVATIONS))
-    attributes = _attributes(draw, activation, finite)
+    attributes = _attributes(draw, activation)
     if kind == "activation":
         return builder.add(activation.name, [source], draw(texts()), **attributes)
 
     def constant(*shape: int) -> str:
-        return builder.constant(names(), draw(weights(shape, finite)))
+        return builder.constant(names(), draw(weights(shape)))
 
     if kind == "linear":
         return builder.add("linear", [source, constant(outputs, features), constant(outputs)], draw(texts()))
@@ -199,7 +195,7 @@ def _layer(draw: st.DrawFn, builder: GraphBuilder, names: _Names, source: str, f
     if kind == "prelu":
         return builder.add("prelu", [source, constant(draw(st.sampled_from([1, features])))], draw(texts()))
     if kind == "batch_norm":
-        variance = np.abs(draw(weights((features,), finite))) + np.float32(0.25)
+        variance = np.abs(draw(weights((features,)))) + np.float32(0.25)
         arrays = [constant(features), builder.constant(names(), variance), constant(features), constant(features)]
         return builder.add("batch_norm", [source, *arrays], draw(texts()), epsilon=1e-3)
     if draw(st.booleans()):
@@ -236,11 +232,11 @@ def _one_hots(draw: st.DrawFn, builder: GraphBuilder, names: _Names, source: str
     return bits
 
 
-def _head(draw: st.DrawFn, builder: GraphBuilder, names: _Names, source: str, finite: bool) -> str:
+def _head(draw: st.DrawFn, builder: GraphBuilder, names: _Names, source: str) -> str:
     """
     Adds what makes an action of a network's result, or nothing.
     """
-    kind = draw(st.sampled_from([kind for kind in HEADS if not finite or kind not in ROUNDED]))
+    kind = draw(st.sampled_from(HEADS))
     if kind == "none":
         return source
     features = builder.tensors[source].elements
@@ -258,21 +254,20 @@ def _head(draw: st.DrawFn, builder: GraphBuilder, names: _Names, source: str, fi
         return source
     if kind in ("clip", "rescale"):
         dtype = draw(st.sampled_from([DType.FLOAT32, DType.FLOAT64]))
-        bounds = [draw(weights((features,), finite)).astype(dtype.numpy) for _ in range(2)]
+        bounds = [draw(weights((features,))).astype(dtype.numpy) for _ in range(2)]
         return builder.add(kind, [source, *(builder.constant(names(), bound) for bound in bounds)], draw(texts()))
     chosen = {"sizes": sizes} if sum(sizes) == features else {}
-    return builder.add(kind, [source], draw(texts()), **chosen, **_attributes(draw, OPS[kind], finite))
+    return builder.add(kind, [source], draw(texts()), **chosen, **_attributes(draw, OPS[kind]))
 
 
 @st.composite
-def models(draw: st.DrawFn, *, finite: bool = False, stateful: bool = False) -> Model:
+def models(draw: st.DrawFn, *, stateful: bool = False) -> Model:
     """
     Legal models that `compiler.ops.reference.evaluate` can run on `inputs_of`: networks of random layers and heads.
 
     Args:
         draw: given by Hypothesis.
-        finite: whether weights and parameters of activations are kept finite and tame, without ops of `ROUNDED`.
-        stateful: whether there may be recurrent states besides, which `evaluate` does not feed.
+        stateful: whether there may be recurrent states besides.
     """
     builder = GraphBuilder()
     names = _Names(draw, builder)
@@ -283,8 +278,8 @@ def models(draw: st.DrawFn, *, finite: bool = False, stateful: bool = False) -> 
         if draw(st.booleans()):
             result = _one_hots(draw, builder, names, result)
         for _ in range(draw(st.integers(0, 3))):
-            result = _layer(draw, builder, names, result, finite)
-        results.append(_head(draw, builder, names, result, finite))
+            result = _layer(draw, builder, names, result)
+        results.append(_head(draw, builder, names, result))
     # What policies do not have today, and a graph may: other dtypes, constants that nobody reads.
     for dtype in draw(st.lists(st.sampled_from(DType), max_size=2)):
         builder.constant(names(), draw(arrays(dtype, draw(shapes()))))
@@ -293,7 +288,7 @@ def models(draw: st.DrawFn, *, finite: bool = False, stateful: bool = False) -> 
     inputs = [name for name, tensor in builder.tensors.items() if tensor.data is None and name not in computed]
     states = []
     if stateful and draw(st.booleans()):
-        initial = builder.constant(names(), draw(weights((2,), finite)))
+        initial = builder.constant(names(), draw(weights((2,))))
         given = builder.input(names(), DType.FLOAT32, (BATCH, 2))
         states.append(State(draw(texts()), given, builder.add("tanh", [given], draw(texts())), initial))
     labels = draw(st.lists(texts(), min_size=len(results), max_size=len(results), unique=True))
@@ -314,18 +309,22 @@ def models(draw: st.DrawFn, *, finite: bool = False, stateful: bool = False) -> 
 
 def inputs_of(model: Model, batch: int = 3, seed: int = 0) -> dict[str, NDArray[np.generic]]:
     """
-    Random values for the inputs of a model: choices that there are where they are made one-hot vectors.
+    Random values for the inputs and states of a model: choices that there are for one-hot vectors and embeddings.
     """
     rng = np.random.default_rng(seed)
     found: dict[str, NDArray[np.generic]] = {}
-    chosen = {node.inputs[0]: node.attributes["sizes"] for node in model.nodes if node.op in ("one_hot", "lookup")}
-    for name in model.inputs:
+    choices: dict[str, Any] = {}
+    for node in model.nodes:
+        if node.op in ("one_hot", "lookup"):
+            choices[node.inputs[0]] = node.attributes["sizes"]
+        elif node.op == "embedding":
+            choices[node.inputs[0]] = model.tensors[node.inputs[1]].shape[:1] * model.tensors[node.inputs[0]].elements
+    for name in (*model.inputs, *(state.input for state in model.states)):
         tensor = model.tensors[name]
         shape = tuple(batch if isinstance(size, str) else size for size in tensor.shape)
         values = rng.normal(size=shape) * 2
-        if name in chosen:
-            sizes = np.reshape(chosen[name], tensor.fixed_shape)
-            found[name] = rng.integers(0, sizes, shape)
+        if name in choices:
+            found[name] = rng.integers(0, np.reshape(choices[name], tensor.fixed_shape), shape)
         elif tensor.dtype is DType.BOOL:
             found[name] = values > 0
         else:

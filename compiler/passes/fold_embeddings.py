@@ -26,26 +26,26 @@ def fold_embeddings(model: Model, options: BuildOptions) -> Model:
     constants = Constants(model)
     nodes = {node.outputs[0]: node for node in model.nodes}
     for node in model.nodes:
-        chain = _chain(model, nodes, node) if node.op == "linear_over" else None
+        chain = _chain(constants, nodes, node) if node.op == "linear_over" else None
         if chain is not None:
             _fold(constants, nodes, node, chain)
     return constants.result([nodes[node.outputs[0]] for node in model.nodes if node.outputs[0] in nodes])
 
 
-def _chain(model: Model, nodes: dict[str, Node], linear: Node) -> list[Node] | None:
+def _chain(constants: Constants, nodes: dict[str, Node], linear: Node) -> list[Node] | None:
     """
-    The nodes from the embedding to the matrix; None where something else reads what is between.
+    The nodes from the embedding to the matrix, as they are by now; None where something else reads what is between.
     """
     chain: list[Node] = []
-    name, width = linear.inputs[0], model.tensors[linear.inputs[0]].fixed_shape[-1]
+    model, name, width = constants.model, linear.inputs[0], constants.tensors[linear.inputs[0]].fixed_shape[-1]
     while True:
         node = nodes.get(name)
         if node is None or len(model.consumers(name)) != 1 or model.is_result(name):
             return None
         chain.insert(0, node)
         if node.op == "embedding":
-            return chain if _fits(model, node, linear, width) else None
-        source = model.tensors[node.inputs[0]].fixed_shape
+            return chain if _fits(constants, node, linear, width) else None
+        source = constants.tensors[node.inputs[0]].fixed_shape
         order = node.attributes.get("order")
         keeps = node.op == "reshape" or (isinstance(order, tuple) and order[-1] == len(order) - 1)
         if node.op not in ("reshape", "permute") or not keeps or source[-1:] != (width,):
@@ -53,8 +53,8 @@ def _chain(model: Model, nodes: dict[str, Node], linear: Node) -> list[Node] | N
         name = node.inputs[0]
 
 
-def _fits(model: Model, embedding: Node, linear: Node, width: int) -> bool:
-    table, weight, bias = (model.tensors[name] for name in (embedding.inputs[1], *linear.inputs[1:]))
+def _fits(constants: Constants, embedding: Node, linear: Node, width: int) -> bool:
+    table, weight, bias = (constants.tensors[name] for name in (embedding.inputs[1], *linear.inputs[1:]))
     if any(tensor.data is None for tensor in (table, weight, bias)) or table.fixed_shape[1:] != (width,):
         return False
     size = table.fixed_shape[0] * weight.fixed_shape[0]

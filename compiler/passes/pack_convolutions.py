@@ -88,7 +88,33 @@ class _Packing:
         layout, filters = str(node.attributes["layout"]), int(str(node.attributes["filters"]))
         plain = unpack(weight, layout, filters)
         constants = self._packed(node, plain, bias[:filters], layout, self._shape(node.outputs[0]))
-        self.nodes.append(replace(node, inputs=(node.inputs[0], *constants, *node.inputs[3:])))
+        packed = replace(node, inputs=(node.inputs[0], *constants, *node.inputs[3:]))
+        full = self.constants.tensors[constants[1]].elements == filters
+        self.nodes += [packed] if full or not node.inputs[3:] else self._apart(packed)
+
+    def _apart(self, node: Node) -> list[Node]:
+        """
+        A convolution, its sum and its activation as nodes of their own: it can add only where its blocks are full.
+        """
+        *inputs, added = node.inputs
+        own = {key: value for key, value in node.attributes.items() if key in OPS[node.op].attributes}
+        rest = {key: value for key, value in node.attributes.items() if key not in own}
+        (result,), activation = node.outputs, str(own["activation"])
+        convolved = self._like(result, "convolved")
+        total = self._like(result, "sum") if activation else result
+        return [
+            replace(node, inputs=tuple(inputs), outputs=(convolved,), attributes={**own, "activation": ""}),
+            Node("plus", f"{node.name}:sum", (convolved, added), (total,)),
+            *([Node(activation, f"{node.name}:{activation}", (total,), (result,), rest)] if activation else []),
+        ]
+
+    def _like(self, name: str, suffix: str) -> str:
+        """
+        Declares a tensor like another.
+        """
+        found = self.constants.unused(f"{name}:{suffix}")
+        self.constants.tensors[found] = replace(self.constants.tensors[name], name=found)
+        return found
 
     def _packed(self, node: Node, weight: Array, bias: Array, layout: str, shape: Shape) -> tuple[str, ...]:
         """

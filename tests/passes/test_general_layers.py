@@ -245,6 +245,17 @@ def test_a_convolution_whose_filters_leave_gaps_adds_nothing():
     check_same(model, after)
 
 
+def test_a_sum_leaves_a_convolution_whose_filters_leave_gaps_in_other_registers():
+    found = Images()
+    model = found.general(block(found, "image", "one", 4))
+    after = run_passes(model, BuildOptions(lanes=4))
+    assert "plus" not in ops(after)
+    again = run_passes(after, BuildOptions(lanes=16))
+    assert ops(again) == [*ops(after)[:-2], "plus", "relu", *ops(after)[-2:]]
+    assert run_passes(again, BuildOptions(lanes=16)) == again
+    check_same(model, again)
+
+
 def test_images_that_are_multiplied_by_one_value_for_each_channel_are_copied_back():
     found = Images()
     image = block(found, "image", "one", 16)

@@ -94,6 +94,27 @@ def test_a_table_does_not_grow_out_of_the_caches(monkeypatch):
     assert apply(fold_embeddings, model) == model
 
 
+@pytest.mark.parametrize("between", [4, WIDTH])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_table_takes_one_matrix_after_the_other_in(between, shared):
+    """
+    Also a table that another embedding reads.
+    """
+    graph = GraphBuilder()
+    words = graph.input("words", DType.INT64, (BATCH, STEPS))
+    table = graph.constant("table", values(WORDS, WIDTH))
+    result = graph.add("embedding", [words, table], "look")
+    for number, size in enumerate((between, 3)):
+        weight = graph.constant(f"weight {number}", values(size, graph.tensors[result].fixed_shape[-1]))
+        result = graph.add("linear_over", [result, weight, graph.constant(f"bias {number}", values(size))], "linear")
+    results = [result, *([graph.add("embedding", [words, table], "again")] if shared else [])]
+    outputs = tuple(Output(f"output_{number}", name) for number, name in enumerate(results))
+    model = Model("m", tuple(graph.nodes), graph.tensors, ("words",), outputs, Origin("a.pt2", "0" * 64, "x"))
+    after = apply(fold_embeddings, model)
+    assert ops(after) == ["embedding"] * len(outputs)
+    check_same(model, after)
+
+
 @pytest.mark.parametrize(("together", "op"), [(1, "reshape"), (2, "permute")])
 def test_moving_only_ones_is_a_reshape(together, op):
     model = sentence(together=together)
