@@ -12,7 +12,7 @@ from compiler.codegen.layer import Common, LayerView
 from compiler.codegen.streaming import STREAMED, asking, step_ahead
 from compiler.ir import Attribute, Model, Node
 from compiler.ops.convolution import CHANNELS_FIRST, image_sizes
-from compiler.ops.tiles import best_tile, parts
+from compiler.ops.tiles import best_tile, parts, tiled_sides
 
 UNROLLED = (4, 2, 1)
 """Steps of the innermost loop that one pass takes; the first that fits."""
@@ -110,7 +110,7 @@ class ConvolutionView(LayerView):
     filters: int = 0
     height: int = 0
     width: int = 0
-    """Of the result."""
+    """Of the result, as tiles see it."""
     tile: tuple[int, int] = (1, 1)
     row_pitch: int = 0
     column_pitch: int = 0
@@ -118,6 +118,8 @@ class ConvolutionView(LayerView):
     window: Window = Window((), 1, 1)
     added: bool = False
     """Whether another image is added to the result."""
+    image: int = 0
+    """Values of the source."""
     large: bool = False
     """Whether the weights are larger than a core's cache."""
 
@@ -141,9 +143,10 @@ class ConvolutionView(LayerView):
     @property
     def by_rows(self) -> bool:
         """
-        Whether they have rows: where these are cut more evenly than blocks are.
+        Whether they have rows: where these are cut more evenly than blocks are, or come first and are many.
         """
-        return self.divided and self.blocks < min(ENOUGH, self.height // self.tile[0])
+        rows = min(ENOUGH, self.height // self.tile[0])
+        return self.divided and (self.blocks < rows or (self.pixels_first and rows == ENOUGH))
 
     @property
     def blocks(self) -> int:
@@ -170,6 +173,18 @@ class ConvolutionView(LayerView):
         if self.filters % self.block:
             return f"range({self.blocks - 1}, -1, -1)"
         return f"range({share(str(self.blocks)) if self.divided and not self.by_rows else self.blocks})"
+
+    @property
+    def pixels_first(self) -> bool:
+        """
+        Whether each tile of pixels meets all blocks of filters before the next tile is taken.
+
+        What is larger, the images or the weights, is gone through once: the other stays in the core's cache. Not where
+        the last block is not full, since it must come first.
+        """
+        images = self.image + self.height * self.width * self.filters * (2 if self.added else 1)
+        several = self.blocks > 1 and self.filters % self.block == 0
+        return several and math.prod(self.sizes) < STREAMED < images
 
     @property
     def next_block(self) -> str:
@@ -323,24 +338,25 @@ def convolution_view(model: Model, node: Node, common: Common) -> ConvolutionVie
     """
     source, weight = (model.tensors[name] for name in node.inputs[:2])
     height, width, filters = model.tensors[node.outputs[0]].fixed_shape
-    layout = str(node.attributes["layout"])
+    layout, stride = str(node.attributes["layout"]), pair_of(node.attributes["stride"])
     channels, tall, wide = image_sizes(node.op, source, layout)
-    down, across = pair_of(node.attributes["stride"])
     pixel = 1 if layout == CHANNELS_FIRST else channels
     blocks, *sizes, block = weight.fixed_shape
+    rows, columns = tiled_sides(height, width, sizes[1:] if layout == CHANNELS_FIRST else sizes[:2], stride)
     lanes = LayerView(*common).lanes
-    tile = best_tile(height, width, filters, block // lanes, tuple(sizes), lanes)
+    tile = best_tile(rows, columns, filters, block // lanes, tuple(sizes), lanes)
     return ConvolutionView(
         *common,
         sizes=(blocks, *sizes, block),
         filters=filters,
-        height=height,
-        width=width,
+        height=rows,
+        width=columns,
         tile=(tile.rows, tile.columns),
-        row_pitch=down * wide * pixel,
-        column_pitch=across * pixel,
+        row_pitch=stride[0] * wide * pixel if columns == width else pixel,
+        column_pitch=stride[1] * pixel,
         window=_window(layout, tuple(sizes), pair_of(node.attributes["dilation"]), tall, wide),
         added=len(node.inputs) > 3,
+        image=source.elements,
         large=model.policy is None and weight.elements >= STREAMED,
     )
 

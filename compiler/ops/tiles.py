@@ -5,6 +5,7 @@ A tile's sums stay in registers while the window goes by. Each step of that load
 register of filters and one value for each pixel, and multiplies each with each.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -26,6 +27,8 @@ OVERHEAD = 1
 """What a step costs besides, in multiply-adds."""
 START = 40
 """What a tile costs besides its steps, likewise."""
+UNEVEN = 0.03
+"""What a last block of filters that is not full costs besides: threads can't divide it, nothing can be added to it."""
 VARIANT = 0.02
 """What each further size of tile, of what whole tiles leave over, must save at least: it takes time to compile."""
 
@@ -42,6 +45,19 @@ class Tiling:
     columns: int
     cost: float
     """For all filters and pixels, in multiply-adds of registers."""
+
+
+def tiled_sides(height: int, width: int, window: Sequence[int], stride: Sequence[int]) -> tuple[int, int]:
+    """
+    The rows and columns of a result as tiles see it: one column where each window is the pixel beside the last one.
+
+    Args:
+        height: of the result.
+        width: of the result.
+        window: its height and width.
+        stride: from one window to the next, downwards and to the right.
+    """
+    return (height * width, 1) if max(*window, *stride) == 1 else (height, width)
 
 
 @cache
@@ -63,7 +79,7 @@ def best_tiling(height: int, width: int, filters: int, window: tuple[int, ...], 
     ]
     return min(
         (
-            Tiling(found.vectors, found.rows, found.columns, found.cost * -(-registers // found.vectors))
+            Tiling(found.vectors, found.rows, found.columns, found.cost * _blocks(filters, found.vectors * lanes))
             for found in choices
         ),
         key=lambda tiling: tiling.cost,
@@ -75,10 +91,10 @@ def best_tile(height: int, width: int, filters: int, vectors: int, window: tuple
     """
     The pixels of a tile for given registers of filters; the cost is that of one block of these filters.
 
-    If the last block of filters is not full, a tile has one row: what is written beyond the last filter of a pixel
-    stands in the place of pixels after it, which must therefore be written later.
+    If the last block of filters is not full, a tile has pixels of one row or one column: what is written beyond the
+    last filter of a pixel stands in the place of pixels after it, which must therefore be written later.
     """
-    tallest = 1 if filters % (vectors * lanes) else height
+    tallest = 1 if filters % (vectors * lanes) and width > 1 else height
     steps, several = prod(window), sum(size > 1 for size in window) > 1
     most = max(1, MOST_SUMS[lanes] // vectors)  # filters may be packed for wider registers than these
     if several and vectors == 2 and lanes == 16:
@@ -97,6 +113,13 @@ def parts(size: int, tile: int) -> list[tuple[int, int]]:
     """
     whole, rest = divmod(size, tile)
     return [(count, part) for count, part in ((whole, tile), (1, rest)) if count and part]
+
+
+def _blocks(filters: int, width: int) -> float:
+    """
+    Blocks of so many filters, in what full ones cost.
+    """
+    return -(-filters // width) * (1 + UNEVEN * (filters % width > 0))
 
 
 def _cost(height: int, width: int, rows: int, columns: int, vectors: int, steps: int) -> float:

@@ -8,8 +8,8 @@ import numpy as np
 
 from compiler.ir import Attribute, Model, Node, Shape, Tensor
 from compiler.ops import OPS, Array
-from compiler.ops.convolution import CHANNELS_FIRST, CHANNELS_LAST, pack, unpack
-from compiler.ops.tiles import best_tiling
+from compiler.ops.convolution import CHANNELS_FIRST, CHANNELS_LAST, pack, pair, unpack
+from compiler.ops.tiles import best_tiling, tiled_sides
 from compiler.options import BuildOptions
 from compiler.passes.constants import Constants, readers_of
 from compiler.passes.sink_reshapes import TOGETHER
@@ -121,7 +121,8 @@ class _Packing:
         The names of the packed weight and bias, for a result of this shape.
         """
         _, height, width, filters = (int(size) if isinstance(size, int) else 0 for size in shape)
-        tiling = best_tiling(height, width, filters, weight.shape[1:], self.lanes)
+        sides = tiled_sides(height, width, weight.shape[2:], pair("convolution", node.attributes, "stride", 1))
+        tiling = best_tiling(*sides, filters, weight.shape[1:], self.lanes)
         packed = pack(weight, layout, tiling.vectors * self.lanes)
         padded = np.pad(bias, (0, packed.shape[0] * packed.shape[-1] - filters))
         return self.constants.replace(node.inputs[1:3], [packed, padded], "packed")

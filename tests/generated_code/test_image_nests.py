@@ -137,6 +137,33 @@ def test_maxima_of_what_is_not_finite(found):
     check_all(found, inputs, tolerance=3e-6)
 
 
+def larger_than_weights() -> list[Case]:
+    """
+    Convolutions whose images have more than 700 values, and whose weights have fewer.
+    """
+    shared: dict[str, Any] = {"filters": 32, "layout": "channels_last", "stride": (1, 1)}
+    added = (FLOAT, (5, 5, 32))
+    return [
+        Case("convolution", [(FLOAT, (5, 5, 8)), normal(2, 1, 1, 8, 16), normal(32), added], shared),
+        Case("convolution", [(FLOAT, (7, 6, 2)), normal(2, 3, 3, 2, 16), normal(32)], shared),
+        Case(
+            "convolution",
+            [(FLOAT, (2, 5, 6)), normal(2, 2, 1, 1, 16), normal(32)],
+            {**shared, "layout": "channels_first"},
+        ),
+    ]
+
+
+@pytest.mark.parametrize("way", ["plain", "compiled"])
+def test_images_that_are_gone_through_once(way, tmp_path, monkeypatch):
+    monkeypatch.setattr(convolution, "STREAMED", 700)
+    cases = larger_than_weights()
+    with nests(cases, 4, tmp_path, f"{way}_once", plain=way == "plain") as made:
+        text = Path(str(made.module.__file__)).read_text()
+        assert text.count("        for block in range(2):") >= len(cases)
+        check_all(made, [random_inputs(case, np.random.default_rng(4), 1) for case in cases], tolerance=3e-6)
+
+
 @pytest.mark.parametrize("way", ["plain", "compiled"])
 def test_weights_that_are_asked_for_before_they_are_needed(way, tmp_path, monkeypatch):
     monkeypatch.setattr(convolution, "STREAMED", 1)

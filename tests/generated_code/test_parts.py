@@ -2,14 +2,19 @@
 Kernels whose results several threads compute: each part alone, and all of them together as one thread computes them.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from compiler.codegen import convolution
 from compiler.ir import DType
 from compiler.ops.convolution import CHANNELS_FIRST, CHANNELS_LAST
 from tests.generated_code import test_folding_nests, test_image_nests, test_nests, test_sequence_nests
 from tests.generated_code.cases import Case
 from tests.generated_code.nests import POISON, compiled_of, nests, random_inputs
+from tests.generated_code.test_image_nests import larger_than_weights
 from tests.thorough import THOROUGH, chosen
 
 PADS = (
@@ -37,12 +42,31 @@ WAYS = [*(("plain", parts) for parts in chosen((2, 3, 5), 3)), *(("compiled", pa
 
 @pytest.mark.parametrize(("way", "parts"), WAYS)
 def test_each_value_is_computed_by_one_part(way, parts, tmp_path):
-    cases, plain = compiled_of(CASES, way), way == "plain"
+    several = shared_among(parts, compiled_of(CASES, way), way, tmp_path)
+    if way == "plain":
+        assert several >= ({case.op for case in ALL} - WHOLE if THOROUGH else USUAL)
+
+
+@pytest.mark.parametrize(("way", "parts"), WAYS)
+def test_parts_of_images_that_are_gone_through_once(way, parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(convolution, "STREAMED", 700)
+    for number, case in enumerate(larger_than_weights()):
+        assert shared_among(parts, [case], way, tmp_path / str(number)) == {"convolution"}
+
+
+def shared_among(parts: int, cases: Sequence[Case], way: str, folder: Path) -> set[str]:
+    """
+    Checks that each value of the cases is computed by one of so many parts, as one thread computes it.
+
+    Returns:
+        The ops of which several parts compute something.
+    """
+    plain = way == "plain"
     rng = np.random.default_rng(0)
     inputs = [[array[0] for array in random_inputs(case, rng, 1)] for case in cases]
-    with nests(cases, 4, tmp_path, "whole", plain=plain) as whole:
+    with nests(cases, 4, folder, "whole", plain=plain) as whole:
         expected = whole.run(inputs)
-    with nests(cases, 4, tmp_path, "parts", plain=plain, divided=True) as divided:
+    with nests(cases, 4, folder, "parts", plain=plain, divided=True) as divided:
         found = [divided.run(inputs, part, parts) for part in range(parts)]
     several = set()
     for number, case in enumerate(cases):
@@ -56,5 +80,4 @@ def test_each_value_is_computed_by_one_part(way, parts, tmp_path):
             )
             if written.any(axis=1).sum() > 1:
                 several.add(case.op)
-    if way == "plain":
-        assert several >= ({case.op for case in ALL} - WHOLE if THOROUGH else USUAL)
+    return several
