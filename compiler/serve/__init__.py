@@ -8,7 +8,9 @@ Predictors behind HTTP: `policyc serve`.
     slots.py         the places of workers
     worker.py        a worker: loads packages, answers until it is told to end
     watch.py         finds workers that hang
-    listening.py     sockets and certificates
+    http.py          granian, in a worker
+    listening.py     sockets
+    certificate.py   certificates
     processors.py    how workers and threads share the machine
     started.py       what is said once the server answers
     logs.py          a line for each request

@@ -73,15 +73,26 @@ class Application:
         self.settings = settings
         self.row = row or Table(len(models), 1).row(1)
         self.row.attach()
-        self.token = _token(settings)
+        self.read_token()
         self.ready = True
         self.stopping = False
+        self.renewing = 0
+        """Above 0 while connections are given up for others with another certificate."""
         self.waiting, self.most = 0, settings.max_waiting
         """Requests that are under way, and how many may be."""
         self.log: RequestLog | None = None
         self.bodies = Bodies(settings.max_body, settings.body_timeout)
         wasm_builds(settings.wasm, models)
         self.serve(models)
+
+    def read_token(self) -> None:
+        """
+        Reads the file with the token, which requests must have from now on.
+
+        Raises:
+            ServeError: if there is none in it.
+        """
+        self.token = _token(self.settings)
 
     def serve(self, models: dict[str, Served]) -> None:
         """
@@ -209,7 +220,7 @@ class Application:
             self.row.answer(OTHER if route is None else route.requests, status, begin)
         if self.settings.cors:
             more = more + self._cross_origin(headers.get("origin"))
-        if self.stopping:
+        if self.stopping or self.renewing:
             more = [*more, ("connection", "close")]
         proto.response_bytes(status, more, b"" if method == "HEAD" else content)
         if self.log is not None:

@@ -1,10 +1,9 @@
 """
-Where the server listens: sockets, and the certificate for HTTPS.
+Where the server listens: a socket for each worker.
 """
 
 import errno
 import socket
-import ssl
 from typing import Any
 
 from compiler.errors import ServeError, quote
@@ -71,31 +70,3 @@ def _reason(error: OSError | OverflowError) -> str:
             return "is no address of this machine: --host 127.0.0.1 is for this machine alone, 0.0.0.0 for all"
         case _:
             return f"can't be listened at: {getattr(error, 'strerror', None) or error}"
-
-
-def check_certificate(settings: Settings) -> None:
-    """
-    Looks whether HTTPS can be served as the settings want it.
-
-    Raises:
-        ServeError: if the certificate or its key can't be read, or don't fit each other.
-    """
-    certificate, key = settings.tls_cert, settings.tls_key
-    if certificate is None and key is None:
-        return
-    if certificate is None or key is None:
-        raise ServeError("--tls-cert and --tls-key", "are needed together")
-    for file in (certificate, key):
-        try:
-            file.read_bytes()
-        except OSError as error:
-            raise ServeError(quote(str(file)), f"can't be read: {error.strerror}") from None
-    try:
-        # A key with a password would be asked for on the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
-    except (ssl.SSLError, ValueError) as error:
-        reason = getattr(error, "reason", None) or str(error)
-        raise ServeError(
-            quote(str(certificate)),
-            f"expected a certificate in PEM, and in {quote(str(key))} its key without a password, found: {reason}",
-        ) from None

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from compiler.errors import PolicycError, ServeError
-from compiler.serve.listening import check_certificate, listeners, renewed
+from compiler.serve.certificate import check_certificate, mark_of
+from compiler.serve.listening import listeners, renewed
 from compiler.serve.metrics import Table
 from compiler.serve.processors import workers_of
 from compiler.serve.sessions import Sessions
@@ -30,7 +31,7 @@ from compiler.serve.settings import Settings
 from compiler.serve.slots import Slot
 from compiler.serve.started import announce
 from compiler.serve.watch import Watch
-from compiler.serve.worker import Service, Started, Worker
+from compiler.serve.worker import RENEW, Service, Started, Worker
 
 END: Final = 9.0
 """Seconds from the signal to stop until workers that still answer are killed."""
@@ -92,6 +93,8 @@ class Master:
         """Whether all workers have answered once."""
         self.deadline: float | None = None
         """When workers are killed that have not ended; None until a signal says to stop."""
+        self.certificate = mark_of(service.settings)
+        """Which one workers have that begin now."""
         self.signals, self.signalled = socket.socketpair()
 
     def run(self) -> None:
@@ -179,6 +182,7 @@ class Master:
     def _obey(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:
             log.info("looking for changed packages")
+            self._renew_certificate()
             for slot in self.slots:
                 slot.stale = True
                 if slot.started:
@@ -191,6 +195,24 @@ class Master:
             for slot in self.slots:
                 slot.listener.close()  # the workers' own still listen
                 slot.stop(signal.SIGTERM if number is signal.SIGTERM else signal.SIGUSR2)
+
+    def _renew_certificate(self) -> None:
+        """
+        Lets workers read a changed certificate and key again, if they can be used.
+        """
+        settings = self.service.settings
+        try:
+            mark = mark_of(settings)
+            if mark == self.certificate:
+                return
+            check_certificate(settings)
+        except ServeError as error:
+            log.error("the former certificate goes on: %s", error)
+            return
+        log.info("the certificate is read again")
+        self.certificate = mark
+        for slot in self.slots:
+            slot.tell(RENEW)
 
     def _refresh(self, slot: Slot) -> None:
         if slot.stale:

@@ -67,7 +67,7 @@ class Settings:
     token_file: Path | None = None
     """A file with a token that requests must bring: `Authorization: Bearer TOKEN`."""
     tls_cert: Path | None = None
-    """A certificate in PEM, to serve HTTPS."""
+    """A certificate in PEM, to serve HTTPS; SIGHUP reads it, its key and the token again."""
     tls_key: Path | None = None
     """The certificate's private key in PEM."""
     cors: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ The places of workers, as the master keeps them.
 import os
 import signal
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
@@ -48,6 +49,14 @@ class Slot:
         """
         if self.process is not None and self.process.pid is not None:
             os.kill(self.process.pid, number)  # a dead one keeps its number until `join`
+
+    def tell(self, word: str) -> None:
+        """
+        Says something to the process, if it can hear.
+        """
+        if self.connection is not None:
+            with suppress(OSError):  # it is dead
+                self.connection.send(word)
 
     def stop(self, number: signal.Signals) -> None:
         """

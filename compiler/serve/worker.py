@@ -17,13 +17,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
-from granian.http import HTTP1Settings
-from granian.net import SocketHolder  # type: ignore[attr-defined]
-from granian.server.embed import Server
-
 from compiler.errors import PolicycError, ServeError, quote
 from compiler.serve.application import Application
+from compiler.serve.http import HttpServer
 from compiler.serve.logs import RequestLog
 from compiler.serve.metrics import Table
 from compiler.serve.models import Served, open_model, stamp_of
@@ -40,12 +36,9 @@ except ImportError:  # no such package for this system
 
 DRAIN: Final = 1.0
 """Seconds from SIGTERM until no connection is taken any more: who asks for readiness meanwhile is told."""
-CONNECTIONS: Final = 10_000
-"""That a worker has open at a time, where the system allows so many files; more wait in the system's queue."""
-BACKLOG: Final = 1024
-"""The length of that queue."""
-HEAD_BYTES: Final = 2**16
-"""Of a request's first line and headers; more is answered with 431 or 414."""
+
+RENEW: Final = "renew"
+"""What the master says where the certificate has changed."""
 
 log = logging.getLogger("policyc.serve")
 
@@ -122,6 +115,7 @@ class Worker:
         self.number, self.service = number, service
         self.row = service.table.row(number)
         self.listener, self.master = listener, master
+        self.started = False
         self._reloading: asyncio.Task[None] | None = None
         self._again = False
 
@@ -140,7 +134,7 @@ class Worker:
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
-        self.server = _Granian(self)
+        self.server = HttpServer(self, self.service.settings, self.listener)
         handlers: dict[signal.Signals, Callable[[], Any]] = {
             signal.SIGTERM: self._drain,
             signal.SIGUSR2: self._stop,
@@ -148,7 +142,7 @@ class Worker:
         }
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
-        loop.add_reader(self.master.fileno(), self._stop)  # it sends nothing: its end has come
+        loop.add_reader(self.master.fileno(), self._hear)
         application, settings = self.application, self.service.settings
         application.log = RequestLog() if settings.log_requests else None
         Turns(lambda: application.waiting - len(application.bodies.slow)).begin()
@@ -178,7 +172,23 @@ class Worker:
             }
             for name, model in self.application.models.items()
         ]
-        loop.call_soon(self.master.send, Started(models))
+        if not self.started:  # granian calls it again for a new certificate
+            self.started = True
+            loop.call_soon(self.master.send, Started(models))
+
+    def _hear(self) -> None:
+        try:
+            said = self.master.recv()
+        except (EOFError, OSError):  # its end has come
+            self._stop()
+            return
+        if said == RENEW:
+            self.application.renewing += 1
+            asyncio.get_running_loop().call_later(2 * DRAIN, self._renewed)
+            self.server.renew(DRAIN)
+
+    def _renewed(self) -> None:
+        self.application.renewing -= 1
 
     def _drain(self) -> None:
         self.application.stopping = True
@@ -187,7 +197,7 @@ class Worker:
     def _stop(self) -> None:
         self.application.stopping = True
         asyncio.get_running_loop().remove_reader(self.master.fileno())
-        self.server.stop()  # type: ignore[no-untyped-call]
+        self.server.stop()
 
     def _reload(self) -> None:
         if self._reloading is None or self._reloading.done():
@@ -198,6 +208,7 @@ class Worker:
     async def _load_changed(self) -> None:
         while True:
             self._again = False
+            self._read_token()
             former = self.application.models
             models = {
                 name: await self._fresh(number, model) for number, (name, model) in enumerate(list(former.items()))
@@ -211,6 +222,15 @@ class Worker:
                 _settle()
             if not self._again:
                 return
+
+    def _read_token(self) -> None:
+        before = self.application.token
+        try:
+            self.application.read_token()
+        except ServeError as error:
+            log.error("worker %d: the former token goes on: %s", self.number, error)
+        if self.application.token != before:
+            log.info("worker %d: the token is read again", self.number)
 
     async def _fresh(self, number: int, model: Served) -> Served:
         """
@@ -232,52 +252,6 @@ class Worker:
         log.info("worker %d: %s is loaded again", self.number, folder)
         self.row.reload(counted, True)
         return found
-
-
-class _Granian(Server):
-    """
-    granian in this process, at a socket that outlives it: what arrives while a worker is replaced waits there.
-    """
-
-    def __init__(self, worker: Worker) -> None:
-        settings = worker.service.settings
-        super().__init__(
-            worker,
-            interface=Interfaces.RSGI,
-            # HTTP/2 has no deadlines for silent connections here, and detecting it none for the first byte of any.
-            http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(
-                header_read_timeout=max(1, round(settings.header_timeout * 1000)), max_buffer_size=HEAD_BYTES
-            ),
-            websockets=False,
-            backlog=BACKLOG,
-            backpressure=_connections(),
-            log_enabled=False,
-            ssl_cert=settings.tls_cert,
-            ssl_key=settings.tls_key,
-            ssl_protocol_min=SSLProtocols.tls12,
-        )
-        self.listener = worker.listener
-
-    def _init_shared_socket(self) -> None:
-        self._ssp = None
-        self._shd = SocketHolder(self.listener.detach(), False, self.backlog)  # type: ignore[call-arg, assignment]
-
-
-def _connections() -> int:
-    """
-    How many connections there may be: fewer than files, since granian never accepts again once it has none.
-    """
-    try:
-        import resource
-    except ImportError:
-        return CONNECTIONS
-    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS + 256
-    if files < wanted:
-        files = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
-    return max(16, min(files, wanted) - 256)
 
 
 def _settle() -> None:

@@ -2,17 +2,15 @@
 The server's processes: their start, signals, replaced workers, packages that are loaded again.
 """
 
-import json
 import os
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import threading
 import time
 from contextlib import ExitStack
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import pytest
 
@@ -218,53 +216,6 @@ def test_a_package_that_can_not_be_served(tmp_path, package, broken):
     assert said[broken] in refused(package, second, "--port", 0)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """
-    A certificate for this machine, and its key.
-    """
-    folder = tmp_path_factory.mktemp("tls")
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
-    subprocess.run(["openssl", "req", "-x509", *kind, *names, *files], check=True, capture_output=True)
-    return folder / "cert.pem", folder / "key.pem"
-
-
-def test_https_and_a_token(tmp_path, package, certificate):
-    cert, key = certificate
-    token = tmp_path / "token"
-    token.write_text("a secret\n")
-    arguments = ["--tls-cert", cert, "--tls-key", key, "--token-file", token, "--cors", "https://page.example"]
-    with serving(tmp_path, package, *arguments) as server:
-        assert server.url.startswith("https://")
-        context = ssl.create_default_context(cafile=str(cert))
-
-        def ask(**headers):
-            request = Request(f"{server.url}/predict", body(5), headers)
-            with urlopen(request, context=context) as answer:
-                return json.load(answer), dict(answer.headers)
-
-        answer, headers = ask(Authorization="Bearer a secret", Origin="https://page.example")
-        assert answer == {"action": 10}
-        assert headers["access-control-allow-origin"] == "https://page.example"
-        assert "authorization" in headers["access-control-allow-headers"]
-        assert {"x-shape", "x-dtype"} <= set(headers["access-control-expose-headers"].split(", "))
-        _, headers = ask(Authorization="Bearer a secret", Origin="https://other.example")
-        assert "access-control-allow-origin" not in headers
-        for given in ({}, {"Authorization": "Bearer a secre"}, {"Authorization": "Basic a secret"}):
-            with pytest.raises(OSError, match="401"):
-                ask(**given)
-        # Probes of an orchestrator have no token.
-        with urlopen(f"{server.url}/v2/health/ready", context=context) as ready:
-            assert ready.status == 200
-        # Who speaks no TLS learns nothing, and harms nobody.
-        with server.connect() as plain:
-            plain.sendall(post(body(5)))
-            assert b"200" not in plain.recv(100)
-        assert ask(Authorization="Bearer a secret")[0] == {"action": 10}
-
-
 @pytest.mark.parametrize(
     "wrong",
     ["--port 99999", "--port=-1", "--workers 0", "--max-body 0", "--body-timeout 0", "--header-timeout nan"],
@@ -277,10 +228,3 @@ def test_a_token_that_is_none(tmp_path, package):
     (tmp_path / "empty").write_text("\n")
     assert "is empty" in refused(package, "--port", 0, "--token-file", tmp_path / "empty")
     assert "can't be read" in refused(package, "--port", 0, "--token-file", tmp_path / "none")
-
-
-def test_certificates_that_can_not_be_used(tmp_path, package, certificate):
-    cert, key = certificate
-    assert "are needed together" in refused(package, "--tls-cert", cert)
-    assert "No such file" in refused(package, "--tls-cert", cert, "--tls-key", tmp_path / "none")
-    assert "expected a certificate in PEM" in refused(package, "--tls-cert", key, "--tls-key", key)
