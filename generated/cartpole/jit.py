@@ -1,10 +1,10 @@
 """
 How kernels are compiled, and where the compiled code is kept between processes.
 
-A kernel is compiled when an entry point that calls it is; an entry point is compiled at import, for one signature, and
-its machine code is cached on disk. Numba's cache files are pickles, so the cache is used only where nobody else can
-write: `__pycache__` beside this file, else the user's cache folder, else not at all. What is kept says nothing of the
-name by which the package was imported.
+A kernel is translated when an entry point that calls it is compiled, which optimises all of them together. An entry
+point is compiled at import, for one signature, and its machine code is cached on disk. Numba's cache files are pickles,
+so the cache is used only where nobody else can write: `__pycache__` beside this file, else the user's cache folder,
+else not at all. What is kept says nothing of the name by which the package was imported.
 """
 
 import copy
@@ -19,7 +19,9 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from numba.core import caching, environment, types
+from numba.core import caching, codegen, environment, typed_passes, types, untyped_passes
+from numba.core.compiler import CompilerBase
+from numba.core.compiler_machinery import PassManager
 from numba.core.runtime.nrt import rtsys
 
 from . import lowering  # noqa: F401 - importing it is what makes Numba understand the words of simd.py
@@ -47,11 +49,90 @@ _types: Any = types
 _COMMON = {"error_model": "numpy", "no_cfunc_wrapper": True}
 
 
+class _Translated(codegen.JITCodeLibrary):
+    """
+    What Numba's compiler makes of a kernel: LLVM's representation, as entry points take it in.
+
+    Numba would optimise a kernel, and make machine code of it, alone and again with every function that calls it.
+    """
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        pass
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """
+        Nowhere: only an entry point is ever called.
+        """
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        """
+        Numba would tell the engine, which does not know this code, where what it has of Python lies: nothing.
+        """
+        return self
+
+    def set_env(self, name: str, env: Any) -> None:
+        """
+        What `codegen` is asked for.
+        """
+
+
+class _Compiler(CompilerBase):
+    """
+    Numba's compiler with the passes that our code needs: it has no closures, generators, literals or exceptions.
+    """
+
+    def define_pipelines(self) -> list[PassManager]:
+        """
+        What Numba runs: one list of passes.
+        """
+        make: Any = PassManager
+        manager = make("policyc")
+        for step in (
+            untyped_passes.TranslateByteCode,
+            untyped_passes.FixupArgs,
+            untyped_passes.IRProcessing,
+            untyped_passes.ReconstructSSA,
+            typed_passes.NopythonTypeInference,
+            typed_passes.PreLowerStripPhis,
+            typed_passes.IRLegalization,
+            typed_passes.NativeLowering,
+            typed_passes.NoPythonBackend,
+        ):
+            manager.add_pass(step, step.__name__)
+        manager.finalize()
+        return [manager]
+
+
+class _Translator(_Compiler):
+    """
+    The same for kernels.
+    """
+
+    def define_pipelines(self) -> list[PassManager]:
+        """
+        The same passes, which fill the library that they find.
+        """
+        make: Any = _Translated
+        self.state.library = make(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        return super().define_pipelines()
+
+
+_TRANSLATED = {**_COMMON, "no_cpython_wrapper": True, "_nrt": False, "pipeline_class": _Translator}
+
+
 def kernel(function: Function) -> Function:
     """
     Decorates a function that entry points call; when compiled, Python can't call it.
     """
-    compiled: Any = _njit(**_COMMON, no_cpython_wrapper=True, _nrt=False)(_named(function))
+    compiled: Any = _njit(**_TRANSLATED)(_named(function))
     if not _config.DISABLE_JIT:
         typed = compiled.get_call_template
         # Numba would compile a kernel once more for each constant that it is called with.
@@ -64,7 +145,7 @@ def inline(function: Function) -> Function:
     """
     Decorates a function of vectors, which becomes part of every kernel that calls it.
     """
-    compiled: Any = _njit(error_model="numpy", no_cpython_wrapper=True, forceinline=True, _nrt=False)(_named(function))
+    compiled: Any = _njit(**_TRANSLATED, forceinline=True)(_named(function))
     decorated: Function = compiled
     return decorated
 
@@ -82,7 +163,8 @@ def entry(*arguments: Any, release_lock: bool = True, parallel: bool = False) ->
     def decorate(function: Function) -> Function:
         if _config.DISABLE_JIT:
             return _quiet(function)
-        compiled: Any = _njit(**_COMMON, nogil=release_lock, parallel=parallel, _nrt=parallel)(_named(function))
+        own: dict[str, Any] = {"parallel": True} if parallel else {"_nrt": False, "pipeline_class": _Compiler}
+        compiled: Any = _njit(**_COMMON, **own, nogil=release_lock)(_named(function))
         folder = _cache_folder()
         if folder is not None:
             compiled._cache = _Cache(function, folder, parallel)
@@ -256,7 +338,7 @@ class _Cache(caching.FunctionCache):
         Not if it refers to Numba's runtime, as it does under NUMBA_OPT=0: where that is not ready, loading it would end
         the process.
         """
-        if not self._parallel and "NRT_" in data.library.get_asm_str():
+        if not self._parallel and b"NRT_" in data.library._get_compiled_object():
             return
         save: Any = self._save_overload
         with suppress(Exception):  # it can't be written to, or what lies there is damaged

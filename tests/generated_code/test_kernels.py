@@ -467,3 +467,10 @@ def test_no_kernel_is_compiled_twice(mixed):
     compiled = {name: len(found.overloads) for name, found in vars(kernels).items() if hasattr(found, "overloads")}
     assert max(compiled.values()) == 1, compiled
     assert sum(compiled.values()) > 5
+
+
+def test_kernels_become_machine_code_with_entry_points_alone(mixed):
+    kernels = importlib.import_module(f"{mixed.module.__name__}.kernels")
+    compiled = [only for found in vars(kernels).values() for only in getattr(found, "overloads", {}).values()]
+    assert len(compiled) > 5
+    assert [only.fndesc.qualname for only in compiled if getattr(only.library, "_compiled_object", None)] == []
