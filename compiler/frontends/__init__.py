@@ -27,6 +27,7 @@ from compiler.options import BuildOptions
 from compiler.readers.archive import Archive, is_archive
 from compiler.readers.files import read_file
 from compiler.readers.safetensors import is_safetensors
+from compiler.readers.weights import is_index
 
 Reader: TypeAlias = Callable[[memoryview, Path, BuildOptions], Model]
 
@@ -108,6 +109,7 @@ def operations(path: Path, options: BuildOptions) -> Inventory:
     if reader is None:
         raise CheckpointError(str(path), EXPECTED)
     if reader not in LISTING:
+        reader(data, path, options)  # which says what is wrong with it, if it is no policy
         raise UnsupportedError(str(path), POLICY)
     return LISTING[reader](data, path, options)
 
@@ -115,7 +117,7 @@ def operations(path: Path, options: BuildOptions) -> Inventory:
 def _reader(data: memoryview, path: Path, options: BuildOptions) -> Reader | None:
     if options.module is not None:
         return read_state
-    if is_safetensors(data):
+    if is_safetensors(data) or is_index(data):
         raise UnsupportedError(str(path), STATE)
     if bytes(data[:1]) == PICKLE:
         return read_policy_file

@@ -5,9 +5,9 @@ Opens a file from outside: regular files only, mapped read-only, never longer th
 import mmap
 import os
 import stat
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from compiler.errors import CheckpointError
+from compiler.errors import CheckpointError, PolicycError, UnsupportedError, quote
 from compiler.readers.limits import DEFAULT, Limits
 
 
@@ -40,6 +40,37 @@ def read_file(path: Path, limits: Limits = DEFAULT) -> memoryview:
         raise CheckpointError(str(path), f"can't be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
+
+
+def read_beside(path: Path, name: str) -> memoryview:
+    """
+    Map a file that another one names, which may be a stranger's: only where that one lies, and below.
+
+    Args:
+        path: the file that names it.
+        name: its name, relative to that one's folder.
+
+    Returns:
+        As `read_file`.
+
+    Raises:
+        CheckpointError: the file is missing or can't be read.
+        UnsupportedError: it lies elsewhere, or is a link to what does.
+    """
+    what, plain = f"has data in {quote(name)}", PurePosixPath(name)
+    if not plain.parts or plain.is_absolute() or ".." in plain.parts or set("\\\0") & set(name):
+        text = "read are files in its own folder, named relative to it"
+        raise UnsupportedError(str(path), f"{what}: {text}, as a file may name any file")
+    found = path.parent / plain
+    # In caches of downloads both files are links to a folder of another name.
+    folders = (path.parent.resolve(), path.resolve().parent)
+    if not any(found.resolve().is_relative_to(folder) for folder in folders):
+        raise UnsupportedError(str(path), f"{what}, which is a link out of its folder: put the file itself there")
+    try:
+        return read_file(found)
+    except PolicycError as error:
+        text = f"{what}, which {error.findings[0]}: both files belong into one folder"
+        raise CheckpointError(str(path), text) from None
 
 
 def _check(path: Path, status: os.stat_result, limits: Limits) -> None:

@@ -7,9 +7,10 @@ an array is made. Only dense tensors of plain numbers are read.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from functools import partial
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -38,6 +39,13 @@ LARGEST_INDEX = 1 << 59
 """Largest offset or stride in elements; times the 8 bytes of an element it fits 64 bits."""
 
 MOST_FINDINGS = 50
+ORDERED = Symbol("collections", "OrderedDict")
+OPTIMIZER = {"state", "param_groups"}
+"""The keys of an optimizer's state."""
+DEEPEST = 3
+"""Keys that lead to a state dict in a checkpoint of training."""
+
+Arrays: TypeAlias = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -73,9 +81,51 @@ def read_tensors(data: bytes | memoryview, where: str) -> TensorFile:
     """
     saved = open_saved(data, where)
     state, extra = _split(saved.value, where)
-    entries = mapping(state, where)
     builder = _Builder(saved, DEFAULT.tensor_bytes(len(data)))
-    tensors: dict[str, np.ndarray] = {}
+    return TensorFile(_arrays(mapping(state, where), builder, where), _module_paths(state, where), extra)
+
+
+def state_dicts(data: bytes | memoryview, where: str) -> dict[str, tuple[tuple[str, ...], Callable[[], Arrays]]]:
+    """
+    Everything that may be a state dict in what torch.save wrote: checkpoints of training hold one beside other things.
+
+    Args:
+        data: the whole file.
+        where: the file, for messages.
+
+    Returns:
+        By the keys that lead to it, joined by dots (none for what is the whole file): the names of its tensors, and
+        what makes them, which raises CheckpointError as `read_tensors` does.
+
+    Raises:
+        CheckpointError: as `read_tensors`, and if there is none.
+    """
+    saved = open_saved(data, where)
+    found: dict[str, tuple[tuple[str, ...], Callable[[], Arrays]]] = {}
+    pending: list[tuple[tuple[str, ...], object]] = [((), saved.value)]
+    while pending:
+        path, value = pending.pop(0)
+        if not _is_dict(value):
+            continue
+        entries = {key: each for key, each in mapping(value, where).items() if isinstance(key, str)}
+        if entries.keys() >= OPTIMIZER or len(path) > DEEPEST:
+            continue
+        pending += [((*path, key), each) for key, each in entries.items()]
+        tensors = {key: each for key, each in entries.items() if _is_tensor(each)}
+        if tensors:
+            builder = _Builder(saved, DEFAULT.tensor_bytes(len(data)))
+            found.setdefault(".".join(path), (tuple(tensors), partial(_arrays, tensors, builder, where)))
+    if not found:
+        _split(saved.value, where)
+        raise CheckpointError(where, f"holds no tensors of a state dict; {ADVICE}")
+    return found
+
+
+def _arrays(entries: Mapping[Any, object], builder: "_Builder", where: str) -> Arrays:
+    """
+    The tensors of a state dict; all bad ones are listed.
+    """
+    tensors: Arrays = {}
     findings: list[str] = []
     for key, value in entries.items():
         name = _text(key, where)
@@ -86,14 +136,14 @@ def read_tensors(data: bytes | memoryview, where: str) -> TensorFile:
     if findings:
         more = [f"and {len(findings) - MOST_FINDINGS:,} more"] if len(findings) > MOST_FINDINGS else []
         raise CheckpointError(where, *findings[:MOST_FINDINGS], *more)
-    return TensorFile(tensors, _module_paths(state, where), extra)
+    return tensors
 
 
 def _split(value: object, where: str) -> tuple[object, dict[str, object] | None]:
     """
     The state dict in a decoded value, and the `data` that `policy.save()` puts beside it.
     """
-    if isinstance(value, Call) and value.function != Symbol("collections", "OrderedDict"):
+    if isinstance(value, Call) and value.function != ORDERED:
         if value.function in (
             Symbol("torch._utils", "_rebuild_tensor_v2"),
             Symbol("torch._utils", "_rebuild_parameter"),
@@ -104,11 +154,15 @@ def _split(value: object, where: str) -> tuple[object, dict[str, object] | None]
         raise CheckpointError(where, f"holds {describe(value)}, not a state dict; {ADVICE}")
     entries = mapping(value, where)
     names = set(entries)
-    if {"state", "param_groups"} <= names:
+    if names >= OPTIMIZER:
         raise CheckpointError(where, f"holds the state of an optimizer, not of a policy; {ADVICE}")
     if names == {"state_dict", "data"}:
         data = mapping(entries["data"], f"{where}: data")
         return entries["state_dict"], {_text(key, f"{where}: data"): content for key, content in data.items()}
+    inner = [key for key, content in entries.items() if _holds_tensors(content)]
+    if inner:
+        text = f"is a checkpoint of training: a state dict is one of the things in it, that of {describe(inner[0])}"
+        raise CheckpointError(where, f"{text}; {ADVICE}")
     if not any(_is_tensor(content) for content in entries.values()):
         raise CheckpointError(where, f"holds {describe(value)}, but no tensors of a state dict; {ADVICE}")
     return value, None
@@ -118,6 +172,17 @@ def _text(key: object, where: str) -> str:
     if not isinstance(key, str):
         raise CheckpointError(where, f"has the key {describe(key)}, which is not text")
     return key
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, Call) and value.function == ORDERED)
+
+
+def _holds_tensors(value: object) -> bool:
+    """
+    Whether it is a dict of tensors itself.
+    """
+    return _is_dict(value) and any(map(_is_tensor, mapping(value, "a state dict").values()))
 
 
 def _is_tensor(value: object) -> bool:
@@ -264,5 +329,5 @@ def _is_empty(value: object) -> bool:
     """
     if isinstance(value, Call):
         bare = not (value.arguments or value.items or value.keywords or value.appends or value.state)
-        return bare and value.function == Symbol("collections", "OrderedDict")
+        return bare and value.function == ORDERED
     return isinstance(value, dict) and not value

@@ -22,8 +22,8 @@ SIZES = {"f2": 2, "f4": 4, "f8": 8, "bf2": 2, "i1": 1, "i2": 2, "i4": 4, "i8": 8
 
 ADVICE = (
     "save model.policy.state_dict() of an agent, or the state_dict() of another module (of a checkpoint of training "
-    "the one in it: torch.save(torch.load(file)['model'], 'weights.pth')); or pass the .zip that model.save() writes, "
-    "or what torch.export.save() does"
+    "the one in it: torch.save(torch.load(file)['model'], 'weights.pth'), or name what makes its module: --module "
+    "package.module:factory --trust); or pass the .zip that model.save() writes, or what torch.export.save() does"
 )
 STORAGE_TYPES = {
     "HalfStorage": "f2",

@@ -126,7 +126,8 @@ def test_other_things_that_torch_saves_are_refused_by_name(options: dict) -> Non
         r"torch\.nn\.modules\.linear\.Linear": network,
         "optimizer": optimizer.state_dict(),
         "single tensor": torch.zeros(2),
-        "no tensors": {"model": network.state_dict(), "epoch": 3},
+        "that of str 'model'": {"model": network.state_dict(), "epoch": 3},
+        "no tensors": {"model": {"weight": 5}, "epoch": 3},
         "_rebuild_sparse_tensor": {"a": torch.eye(2).to_sparse()},
     }
     for words, value in expected.items():

@@ -6,20 +6,19 @@ of there, and no more bytes than those files have, whatever the tensors say that
 """
 
 import hashlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from onnx import ModelProto, TensorProto
 
-from compiler.errors import CheckpointError, PolicycError, UnsupportedError, quote
+from compiler.errors import CheckpointError, UnsupportedError, quote
 from compiler.frontends.onnx_file.walking import tensors_of
-from compiler.readers.files import read_file
+from compiler.readers.files import read_beside
 from compiler.readers.limits import DEFAULT
 
 LARGEST_FILE = (1 << 31) - 1
 """Bytes of a protobuf message, by protobuf's own rule."""
 MOST_FILES = 4096
 """Some tools write one for each tensor."""
-LISTED = 8
 
 
 def is_external(tensor: TensorProto) -> bool:
@@ -83,32 +82,7 @@ def _opened(path: Path, locations: list[str]) -> dict[str, memoryview]:
     """
     The other files, by the names that the tensors give them.
     """
-    findings, opened = [], {}
-    for location in locations[:MOST_FILES]:
-        what = f"has data in {quote(location)}"
-        plain = PurePosixPath(location)
-        if not plain.parts or plain.is_absolute() or {"..", "\0"} & {*plain.parts, *location} or "\\" in location:
-            text = "read are files in its own folder, named relative to it"
-            raise UnsupportedError(str(path), f"{what}: {text}, as an ONNX file may name any file")
-        found = path.parent / plain
-        if not _inside(found, path):
-            raise UnsupportedError(str(path), f"{what}, which is a link out of its folder: put the file itself there")
-        try:
-            opened[location] = read_file(found)
-        except PolicycError as error:
-            findings.append(f"{what}, which {error.findings[0]}: both files belong into one folder")
     if len(locations) > MOST_FILES:
-        raise UnsupportedError(
-            str(path), f"has data in {len(locations):,} other files; at most {MOST_FILES:,} are read"
-        )
-    if findings:
-        raise CheckpointError(str(path), *findings[:LISTED])
-    return opened
-
-
-def _inside(found: Path, path: Path) -> bool:
-    """
-    Whether a file lies where the ONNX file does, or, as in caches of downloads, where that is a link to.
-    """
-    folders = (path.parent.resolve(), path.resolve().parent)
-    return any(found.resolve().is_relative_to(folder) for folder in folders)
+        text = f"has data in {len(locations):,} other files; at most {MOST_FILES:,} are read"
+        raise UnsupportedError(str(path), text)
+    return {location: read_beside(path, location) for location in locations}

@@ -11,10 +11,9 @@ from compiler.frontends.sb3 import actor_critic, ars, dqn, recurrent, sac, td3
 from compiler.frontends.sb3.description import COMBINED, FLATTEN, NATURE, Family
 from compiler.readers.pickle_machine import Symbol, describe
 from compiler.readers.tensors import TensorFile
+from compiler.readers.weights import COMPILED_WITH, uncompiled
 
 MODULE = "of another module of PyTorch, name what makes it: --module package.module:factory --trust"
-COMPILED_WITH = "_orig_mod"
-"""What torch.compile puts into the paths of the modules that it wraps."""
 
 
 @dataclass(frozen=True)
@@ -169,14 +168,10 @@ def without_compile(file: TensorFile, where: str) -> TensorFile:
     """
     if not any(COMPILED_WITH in name.split(".") for name in (*file.tensors, *file.module_paths)):
         return file
-    tensors = {_plain(name): array for name, array in file.tensors.items()}
+    tensors = {uncompiled(name): array for name, array in file.tensors.items()}
     if len(tensors) != len(file.tensors):
         raise CheckpointError(where, f"two tensors have the same name but for {COMPILED_WITH!r}")
-    return replace(file, tensors=tensors, module_paths=_unique(_plain(path) for path in file.module_paths))
-
-
-def _plain(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part != COMPILED_WITH)
+    return replace(file, tensors=tensors, module_paths=_unique(uncompiled(path) for path in file.module_paths))
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:

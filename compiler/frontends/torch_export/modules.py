@@ -52,7 +52,11 @@ def exported(
     if dynamic:
         batch = Dim("batch")
         arguments, keywords = pytree.tree_map(_doubled, (arguments, keywords))
-        bound = inspect.signature(module.forward).bind(*arguments, **keywords).arguments
+        try:
+            bound = inspect.signature(module.forward).bind(*arguments, **keywords).arguments
+        except TypeError as error:
+            text = f"its forward does not take these example inputs: {quote(str(error), 200)}"
+            raise UnsupportedError(where, text) from None
         shapes = pytree.tree_map(lambda value: _first(value, batch), dict(bound))
     with _evaluating(module), quietly():
         try:

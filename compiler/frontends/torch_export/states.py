@@ -2,11 +2,10 @@
 A state dict in the module that it was taken from: the user's own code makes the module, and says so by --trust.
 """
 
-import hashlib
 import importlib
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,22 +13,20 @@ from typing import Any
 
 import torch
 
-from compiler.errors import BuildError, CheckpointError, quote
+from compiler.errors import BuildError, quote
 from compiler.frontends.operations import Inventory
 from compiler.frontends.source import Ask
 from compiler.frontends.torch_export import modules
 from compiler.frontends.torch_export.dynamic import Dynamic
+from compiler.frontends.torch_export.fitting import Expected, fitting
 from compiler.frontends.torch_export.listing import inventory
 from compiler.ir import Model
-from compiler.ops import Array
 from compiler.options import BuildOptions
-from compiler.readers.safetensors import is_safetensors, read_safetensors
-from compiler.readers.tensors import read_tensors
+from compiler.readers.weights import COMPILED_WITH, Weights, read_weights
 
 FORMAT = "torch-state-dict"
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 EXAMPLES = "example_inputs"
-LISTED = 8
 
 
 def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, Ask]:
@@ -41,10 +38,9 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
         CheckpointError: the file is damaged, or its tensors are not the module's.
         UnsupportedError: the module can't be exported or compiled.
     """
-    where = str(path)
-    tensors = read_safetensors(data, where) if is_safetensors(data) else read_tensors(data, where).tensors
     module, examples, dynamic = made(options)
-    fill(module, tensors, where)
+    found, digest = read_weights(data, path)
+    assumptions = fill(module, found, str(path))
     model, ask = modules.read(
         module,
         examples,
@@ -53,15 +49,16 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
         allow_nonfinite=options.allow_nonfinite_weights,
         longest=options.longest,
     )
-    digest = hashlib.sha256(data).hexdigest()
-    return replace(model, origin=replace(model.origin, file=path.name, sha256=digest, format=FORMAT)), ask
+    origin = replace(model.origin, file=path.name, sha256=digest, format=FORMAT, assumptions=assumptions)
+    return replace(model, origin=origin), ask
 
 
 def operations(data: memoryview, path: Path, options: BuildOptions) -> Inventory:
     """
-    The operations of the module; the state dict itself holds none.
+    The operations of the module, whose tensors the file must have.
     """
     module, examples, *_ = made(options)
+    fill(module, read_weights(data, path)[0], str(path))
     program = modules.exported(module, examples, where=str(path))
     return inventory(program, str(path), FORMAT)
 
@@ -82,7 +79,7 @@ def made(options: BuildOptions) -> tuple[torch.nn.Module, Sequence[Any], Dynamic
             for part in path.split("."):
                 factory = getattr(factory, part)
             found = factory()
-    except Exception as error:  # the user's own code raises what it likes
+    except (Exception, SystemExit) as error:  # the user's own code raises what it likes
         raise BuildError(f"module {quote(name)}", f"{type(error).__name__}: {quote(str(error), 300)}") from error
     parts = found if isinstance(found, tuple) and 2 <= len(found) <= 3 else (found, None)
     module, examples, dynamic = (*parts, True)[:3]
@@ -97,36 +94,31 @@ def made(options: BuildOptions) -> tuple[torch.nn.Module, Sequence[Any], Dynamic
         ways = f"return (module, inputs) or (module, inputs, dynamic), or give the module an attribute {EXAMPLES}"
         text = f"gives no example inputs: {ways}"
         raise BuildError(f"module {quote(name)}", text)
+    if any(value.is_meta for value in (*module.parameters(), *module.buffers())):
+        raise BuildError(f"module {quote(name)}", "makes tensors on the device meta, which hold nothing: use the cpu")
+    if not isinstance(examples, (torch.Tensor, tuple, list)):
+        found = quote(type(examples).__name__)
+        raise BuildError(f"module {quote(name)}", f"must give a tensor or a tuple as its example inputs, found {found}")
+    module = module.module if isinstance(module, torch.nn.DataParallel) else getattr(module, COMPILED_WITH, module)
     return module, (examples,) if isinstance(examples, torch.Tensor) else tuple(examples), dynamic
 
 
-def fill(module: torch.nn.Module, tensors: Mapping[str, Array], where: str) -> None:
+def fill(module: torch.nn.Module, found: Sequence[Weights], where: str) -> tuple[str, ...]:
     """
-    Puts the tensors of a file into a module.
+    Puts the tensors of a file into a module; returns what was assumed about where they are.
 
     Raises:
-        CheckpointError: naming what is missing, unexpected or of another shape.
+        CheckpointError: the file has not the module's tensors, or in several places.
     """
-    expected = {name: tuple(value.shape) for name, value in module.state_dict().items() if hasattr(value, "shape")}
-    findings = []
-    missing = [name for name in expected if name not in tensors]
-    spare = [name for name in tensors if name not in expected]
-    other = [name for name in expected if name in tensors and expected[name] != tensors[name].shape]
-    if missing:
-        findings.append(f"lacks {_listed(missing)} of the module")
-    if spare:
-        findings.append(f"holds {_listed(spare)}, which the module has not")
-    findings += [
-        f"{quote(name)} has shape {tensors[name].shape}, the module's {expected[name]}" for name in other[:LISTED]
-    ]
-    if findings:
-        raise CheckpointError(where, *findings)
-    module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in tensors.items()})
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(map(quote, names[:LISTED])) + more
+    known = {name: value for name, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
+    twins: dict[Any, list[str]] = {}
+    for name, value in known.items():
+        twins.setdefault((value.data_ptr(), value.shape, value.stride()) if value.numel() else name, []).append(name)
+    expected = {name: Expected(tuple(known[name].shape), tuple(names)) for names in twins.values() for name in names}
+    fit = fitting({name: expected[name] for name in known}, found, where)
+    arrays = {name: torch.from_numpy(array.copy()) for name, array in fit.arrays().items()}
+    module.load_state_dict(arrays, strict=False)
+    return (f"that the module's tensors are {fit}",) if str(fit) else ()
 
 
 @contextmanager
