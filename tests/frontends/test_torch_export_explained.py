@@ -52,10 +52,24 @@ def test_a_size_that_depends_on_data():
     assert "one_hot with num_classes" in text
 
 
-def test_a_distribution():
-    # Asked for, because torch.compile turns the default off for the whole process: another test may have used it.
+def test_a_distribution_whose_checks_are_asked_for(capfd):
     text = refusal(Applied(lambda x: torch.distributions.Normal(x, 1.0, validate_args=True).log_prob(x)), X)
-    assert "validate_args=False" in text
+    assert "leave out validate_args=True" in text
+    assert capfd.readouterr() == ("", "")  # torch prints the graph that it has got so far
+
+
+def test_a_distribution_whose_checks_are_the_default():
+    checked = torch.distributions.Distribution._validate_args
+    torch.distributions.Distribution.set_default_validate_args(
+        True
+    )  # as in a new process; torch.compile switches it off
+    try:
+        best = Applied(lambda x: torch.distributions.Categorical(logits=x).probs.argmax(-1))
+        model = from_module(best, (X,), name="robot").model
+        assert [tuple(model.tensors[output.tensor].shape) for output in model.outputs] == [("batch", 4)]
+        assert torch.distributions.Distribution._validate_args is True
+    finally:
+        torch.distributions.Distribution.set_default_validate_args(checked)
 
 
 def test_a_batch_that_is_taken_for_a_number():

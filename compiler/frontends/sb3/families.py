@@ -13,7 +13,10 @@ from compiler.readers.pickle_machine import Symbol, describe
 from compiler.readers.tensors import TensorFile
 from compiler.readers.weights import COMPILED_WITH, uncompiled
 
-MODULE = "of another module of PyTorch, name what makes it: --module package.module:factory --trust"
+MODULE = (
+    "save model.policy.state_dict(), all of it; of another module of PyTorch, name what makes it: "
+    "--module package.module:factory --trust"
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,10 @@ POLICIES: Mapping[str, PolicyClass] = {
 FAMILIES: dict[str, Family] = {path: policy.family for path, policy in POLICIES.items()}
 
 ALGORITHMS = list(dict.fromkeys(name for family in FAMILIES.values() for name in family.algorithms))
+OWN_POLICY = (
+    "yours is compiled as a PyTorch module whose forward returns model.policy._predict(observation, "
+    "deterministic=True): compiler.build(module, name=..., example_inputs=(observation,))"
+)
 COMPILED = f"compiled are the policies of {', '.join(ALGORITHMS[:-1])} and {ALGORITHMS[-1]}"
 
 
@@ -124,10 +131,10 @@ def policy_from_class(value: object, where: str) -> str:
         UnsupportedError: it is another class, which is named.
     """
     if not isinstance(value, Symbol):
-        raise UnsupportedError(where, f"{describe(value)} is a policy class of its own; {COMPILED}")
+        raise UnsupportedError(where, f"{describe(value)} is a policy class of its own; {COMPILED}; {OWN_POLICY}")
     if value.path not in POLICIES:
         raise UnsupportedError(
-            where, f"the policy class {quote(value.path)} is not one of Stable-Baselines3's; {COMPILED}"
+            where, f"the policy class {quote(value.path)} is not one of Stable-Baselines3's; {COMPILED}; {OWN_POLICY}"
         )
     return value.path
 

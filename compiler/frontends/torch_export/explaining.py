@@ -22,8 +22,8 @@ SEQUENCES = (
     "of one length, and take the output at each last step, outputs[torch.arange(batch), lengths - 1]"
 )
 ARGUMENTS = (
-    "makes a distribution of torch, which looks at the values of its arguments: pass validate_args=False, or compute "
-    "the mean, the mode or the logits without it"
+    "makes a distribution of torch, which looks at the values of its arguments: leave out validate_args=True, or "
+    "compute the mean, the mode or the logits without it"
 )
 DATA = (
     "has a size or a branch that depends on the values of its inputs: choose with torch.where instead of if, say sizes "

@@ -58,7 +58,7 @@ def exported(
             text = f"its forward does not take these example inputs: {quote(str(error), 200)}"
             raise UnsupportedError(where, text) from None
         shapes = pytree.tree_map(lambda value: _first(value, batch), dict(bound))
-    with _evaluating(module), quietly():
+    with _evaluating(module), _unchecked_distributions(), quietly():
         try:
             return torch.export.export(module, arguments, keywords or None, dynamic_shapes=shapes)
         except Exception as error:  # torch.export runs the user's code, and raises whatever that raises
@@ -90,6 +90,21 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for part in training:
             part.training = True
+
+
+@contextmanager
+def _unchecked_distributions() -> Iterator[None]:
+    """
+    Without torch's checks of what distributions are made of, meanwhile.
+
+    They branch on values, as no graph can. Without them, the mode and the mean are exported: policies' best actions.
+    """
+    before = torch.distributions.Distribution._validate_args
+    torch.distributions.Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        torch.distributions.Distribution.set_default_validate_args(before)
 
 
 def read(
