@@ -273,4 +273,6 @@ def _token(settings: Settings) -> bytes:
         raise ServeError(where, f"can't be read: {error.strerror}") from None
     if not token:
         raise ServeError(where, "is empty: expected a token, without which nobody is answered")
+    if not all(ord("!") <= byte <= ord("~") for byte in token.replace(b" ", b"")):
+        raise ServeError(where, "expected a token of one line of ASCII, as a header may have, found other characters")
     return token

@@ -37,25 +37,29 @@ def predicting(endpoint: Endpoint, queue: Queue | None) -> Handler:
     """
 
     def at_once(call: Call) -> Answer:
-        if is_json(call.headers.get("content-type")):
+        if is_json(call.headers):
             return endpoint.answer(call.body)
         return endpoint.answer_in_bytes(call.body)
 
     async def in_turn(call: Call, queue: Queue) -> Answer:
-        ask = endpoint.question if is_json(call.headers.get("content-type")) else endpoint.question_in_bytes
+        ask = endpoint.question if is_json(call.headers) else endpoint.question_in_bytes
         question = ask(call.body)
         return endpoint.result(question, await queue.submit(question))
 
     return at_once if queue is None else partial(in_turn, queue=queue)
 
 
-def is_json(kind: str | None) -> bool:
+def is_json(headers: Any) -> bool:
     """
-    Whether a body of this content type is JSON, otherwise it is bytes.
+    Whether the body with these headers is JSON, otherwise it is bytes.
 
     Raises:
-        RequestError: 415, if it is neither.
+        RequestError: 415, if it is neither, or compressed.
     """
+    if (coding := headers.get("content-encoding")) not in (None, "", "identity"):
+        message = f"expected a body that is not compressed, found {coding[:20]!a}"
+        raise RequestError(415, message, headers=[("accept-encoding", "identity")])
+    kind = headers.get("content-type")
     if kind is None or kind in JSON_TYPES:
         return True
     kind = kind.partition(";")[0].strip().lower()
@@ -72,9 +76,7 @@ def inferring(name: str, endpoint: Endpoint, tensors: NamedTensors, queue: Queue
     """
 
     def asked(call: Call) -> Inference:
-        is_json(call.headers.get("content-type"))
-        if coding := call.headers.get("content-encoding"):
-            raise RequestError(415, f"expected a body that is not compressed, found {coding[:20]!a}")
+        is_json(call.headers)
         return inference_of(name, tensors, call.body, call.headers.get(HEADER_LENGTH))
 
     def at_once(call: Call) -> Answer:

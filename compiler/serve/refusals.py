@@ -2,6 +2,7 @@
 What is wrong with a request's JSON, in words for the person who sent it: where, what was expected, what was found.
 """
 
+import codecs
 import re
 from typing import Any, Final
 
@@ -24,6 +25,9 @@ KINDS: Final = {
     "null": "null",
 }
 
+MARKS: Final = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""What some systems write in front of a text."""
+
 Decoder = msgspec.json.Decoder[Any]
 _LITERAL: Final = re.compile(rb"NaN|-?Infinity")
 
@@ -34,6 +38,8 @@ def not_json(decoder: Decoder, body: bytes, error: Exception) -> RequestError:
     """
     if isinstance(error, RecursionError):
         return RequestError(400, "too many arrays or objects in each other")
+    if body.startswith(MARKS):
+        return RequestError(400, "the body begins with a byte order mark: send UTF-8 without one")
     reason = str(error).removeprefix("JSON is malformed: ").lower()
     place = re.search(r"\(byte (\d+)\)", reason)
     at = int(place[1]) if place else len(body)

@@ -5,10 +5,13 @@ They stand in an SQLite file that all workers share: whichever of them is asked 
 dies takes none with it.
 """
 
+import logging
 import os
 import secrets
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +22,8 @@ from compiler.serve.states import Arrays, from_token, packed, to_token, unpacked
 
 NEW: Final = "new"
 """What a client sends as the session's id to begin one."""
+
+log = logging.getLogger("policyc.serve")
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, state BLOB, version INTEGER, touched REAL) WITHOUT ROWID;
@@ -39,18 +44,41 @@ class Sessions:
     def __init__(self, path: Path, expiry: float, most: int) -> None:
         self.path, self.expiry, self.most = path, expiry, most
         self._connection: sqlite3.Connection | None = None
-        self._process = 0
+        self._opened = (0, 0)
+        """By which process, and which file: its inode."""
+        self._failing = False
 
-    @property
-    def _file(self) -> sqlite3.Connection:
-        # A connection is not carried over a fork: each worker opens its own.
-        if self._connection is None or self._process != os.getpid():
+    @contextmanager
+    def _file(self) -> Iterator[sqlite3.Connection]:
+        """
+        The file, open.
+
+        Raises:
+            RequestError: 503, if it can't be read or written, as on a full disk.
+        """
+        try:
+            yield self._connected()
+            self._failing = False
+        except (sqlite3.Error, OSError) as error:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            if not self._failing:
+                log.error("sessions can't be kept in %s: %s", self.path.parent, error)
+                self._failing = True
+            message = "sessions can't be kept at the moment: ask again later, or send `state` instead"
+            raise RequestError(503, message, "$.session", [("retry-after", "10")]) from None
+
+    def _connected(self) -> sqlite3.Connection:
+        # A connection is not carried over a fork; and who cleans /tmp may take the file away.
+        there = self.path.stat().st_ino if self.path.exists() else 0
+        if self._connection is None or self._opened != (os.getpid(), there):
             self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=5)
             # A killed process can't damage a file with a write-ahead log; a computer that stops takes all sessions.
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = OFF")
             self._connection.executescript(_TABLE)
-            self._process = os.getpid()
+            self._opened = os.getpid(), self.path.stat().st_ino
         return self._connection
 
     def begin(self, state: bytes) -> str:
@@ -58,10 +86,10 @@ class Sessions:
         Keeps a state under a new id.
 
         Raises:
-            RequestError: 503, if there are too many sessions.
+            RequestError: 503, if there are too many sessions, or none can be kept.
         """
         now = time.time()
-        with self._file as file:
+        with self._file() as file, file:
             file.execute("BEGIN IMMEDIATE")
             file.execute("DELETE FROM sessions WHERE touched < ?", (now - self.expiry,))
             (count,) = file.execute("SELECT count(*) FROM sessions").fetchone()
@@ -77,10 +105,11 @@ class Sessions:
         The state of a session, and its version.
 
         Raises:
-            RequestError: 404, if there is no such session, or no longer.
+            RequestError: 404, if there is no such session, or no longer; 503, if none can be kept.
         """
         query = "SELECT state, version FROM sessions WHERE id = ? AND touched >= ?"
-        found = self._file.execute(query, (name, time.time() - self.expiry)).fetchone()
+        with self._file() as file:
+            found = file.execute(query, (name, time.time() - self.expiry)).fetchone()
         if found is None:
             message = f'there is no such session, or it expired after {self.expiry:g} s: begin one with "new"'
             raise RequestError(404, message, "$.session")
@@ -91,10 +120,13 @@ class Sessions:
         Keeps the next state of a session.
 
         Raises:
-            RequestError: 409, if it has another version by now: another request of this session was answered meanwhile.
+            RequestError: 409, if it has another version by now: another request of this session was answered meanwhile;
+                503, if none can be kept.
         """
         query = "UPDATE sessions SET state = ?, version = version + 1, touched = ? WHERE id = ? AND version = ?"
-        if not self._file.execute(query, (state, time.time(), name, version)).rowcount:
+        with self._file() as file:
+            changed = file.execute(query, (state, time.time(), name, version)).rowcount
+        if not changed:
             message = "another request of this session was answered meanwhile: send one after the other"
             raise RequestError(409, message, "$.session")
 

@@ -17,6 +17,7 @@ from tests.serve.serving import Stream, body, eventually, post, serving
 LIMIT = 2**17
 SECONDS = 1
 GOOD = body(21)
+BYTES = "Content-Type: application/octet-stream"
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +139,9 @@ def test_requests_that_are_refused(server, sent, status):
         pytest.param(post(b"[" * 50_000, "/predict"), 400, id="deep"),
         pytest.param(post(b"1" * 50_000, "/predict"), 400, id="many-digits"),
         pytest.param(post(GOOD, "/predict", "Content-Type: image/png"), 415, id="other-type"),
+        pytest.param(post(GOOD, "/predict", "Content-Encoding: gzip"), 415, id="compressed"),
+        pytest.param(post(b"\0" * 16, "/predict", BYTES, "Content-Encoding: br"), 415, id="compressed-bytes"),
+        pytest.param(post(GOOD, "/predict", "Content-Encoding: identity"), 200, id="not-compressed"),
         pytest.param(post(GOOD, "/nothing"), 404, id="nothing-there"),
         pytest.param(CHUNKED + chunks(GOOD), 200, id="chunks"),
         pytest.param(CHUNKED + b"5;name=value\r\n" + chunks(GOOD, 5)[3:], 200, id="chunk-extension"),

@@ -46,6 +46,7 @@ TOO_LARGE = "a number has too many digits, or is too large"
     [
         (b"", 400, "", "the body is not JSON: it is empty"),
         (b" \n", 400, "", "the body is not JSON: it is empty"),
+        (b"\xef\xbb\xbf" + with_observation(b"[1, 2, 3, 4]"), 400, "", "the body begins with a byte order mark"),
         (b"{", 400, "", "the body is not JSON: input data was truncated"),
         (b"observation=1", 400, "", "the body is not JSON: invalid character (byte 0)"),
         (with_observation(b"[1, 2, 3, 4]") + b"}", 400, "", "the body is not JSON: trailing characters (byte 30)"),

@@ -228,3 +228,5 @@ def test_a_token_that_is_none(tmp_path, package):
     (tmp_path / "empty").write_text("\n")
     assert "is empty" in refused(package, "--port", 0, "--token-file", tmp_path / "empty")
     assert "can't be read" in refused(package, "--port", 0, "--token-file", tmp_path / "none")
+    (tmp_path / "two").write_text("one\ntwo\n")
+    assert "a token of one line of ASCII" in refused(package, "--port", 0, "--token-file", tmp_path / "two")

@@ -118,3 +118,23 @@ def test_another_models_session_and_another_batch_are_refused(sessions):
 def test_what_is_no_id_is_not_found(sessions, name):
     sessions.begin(b"state")
     assert refused(sessions.find, name).status == 404
+
+
+def test_a_file_that_somebody_took_away_is_made_again_for_all_workers(sessions, clock):
+    sessions.begin(b"before")
+    for file in sessions.path.parent.iterdir():
+        file.unlink()
+    name = sessions.begin(b"after")
+    assert Sessions(sessions.path, 60, 3).find(name) == (b"after", 0)
+
+
+def test_sessions_that_can_not_be_kept_are_refused_and_said_once(sessions, caplog):
+    name = sessions.begin(b"state")
+    folder = sessions.path.parent
+    folder.rename(folder.with_name("away"))
+    for call in (lambda: sessions.begin(b"state"), lambda: sessions.find(name), lambda: sessions.leave(name, 0, b"")):
+        refusal = refused(call)
+        assert (refusal.status, refusal.headers) == (503, [("retry-after", "10")])
+    assert [record.message.partition(":")[0] for record in caplog.records] == [f"sessions can't be kept in {folder}"]
+    folder.with_name("away").rename(folder)
+    assert sessions.find(name) == (b"state", 0)
