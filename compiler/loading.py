@@ -14,6 +14,10 @@ from types import ModuleType
 
 from compiler.errors import BuildError, quote
 
+MANIFEST = "manifest.json"
+SHOWN = 5
+"""Packages in a folder, in a message."""
+
 _extensions: set[Path] = set()
 """Those that this process has loaded."""
 
@@ -59,6 +63,20 @@ def unload(package: ModuleType) -> None:
     Takes a package that `load` imported out of `sys.modules`; who has it can still call what it imported.
     """
     _forget(package.__name__)
+
+
+def no_package(folder: Path) -> str:
+    """
+    Why a path that was given as a package is none, and which one may have been meant.
+    """
+    if folder.is_file():
+        return "it is a file; name the folder that policyc build makes of it"
+    if not folder.is_dir():
+        return "there is no such folder"
+    if (folder / MANIFEST).exists():
+        return f"its {MANIFEST} is of something else"
+    inside = ", ".join(quote(str(path.parent)) for path in sorted(folder.glob(f"*/{MANIFEST}"))[:SHOWN])
+    return f"there is no {MANIFEST}" + (f" in it, but in {inside}" if inside else "")
 
 
 def _unused(name: str, folder: Path) -> str:

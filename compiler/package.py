@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from compiler import __version__
 from compiler.errors import BuildError, VerificationError, quote
 from compiler.ir import Box, Dict, Model, Space
+from compiler.loading import MANIFEST
 from compiler.options import BuildOptions
 from compiler.report import Dropped, layers_of, source_of
 from compiler.verify import Verification
 
-MANIFEST = "manifest.json"
 MODEL_FILE = "model.bin"
 TOOLS = ("numpy", "numba", "llvmlite", "jinja2", "pycapnp")
 LEFT_BY_IMPORTS = "__pycache__"

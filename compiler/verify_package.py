@@ -12,6 +12,7 @@ from compiler import frontends, modelfile, products
 from compiler.compare_source import SourceComparison, compare_source
 from compiler.errors import VerificationError, quote
 from compiler.ir import Model
+from compiler.loading import no_package
 from compiler.options import BuildOptions
 from compiler.package import MODEL_FILE, check_files, package_name, read_manifest
 from compiler.pipeline import options_from, run_passes
@@ -79,7 +80,7 @@ def verify_package(
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        raise VerificationError(quote(str(folder)), "was not built by policyc: it has no manifest.json of ours")
+        raise VerificationError(quote(str(folder)), f"is not a package that policyc built: {no_package(folder)}")
     check_files(folder, manifest)  # before anything of it is executed
     options = options_from(manifest["options"])
     resolved, triple = products.resolve(options)

@@ -289,5 +289,5 @@ def test_a_model_takes_no_statistics_but_its_own(tmp_path, digest):
 
 
 def test_a_folder_without_manifest_is_not_verified(tmp_path):
-    with pytest.raises(VerificationError, match="was not built by policyc"):
+    with pytest.raises(VerificationError, match="is not a package that policyc built: there is no"):
         verify_package(tmp_path)

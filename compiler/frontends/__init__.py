@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from compiler.errors import CheckpointError, UnsupportedError
+from compiler.errors import CheckpointError, UnsupportedError, quote
 from compiler.frontends.onnx_file import is_onnx, list_onnx, read_onnx, read_onnx_with_source
 from compiler.frontends.operations import Inventory
 from compiler.frontends.sb3.policy_file import read_policy_file
@@ -48,6 +48,11 @@ LISTING: dict[Reader, Callable[[memoryview, Path, BuildOptions], Inventory]] = {
 PROGRAM = re.compile(r"[^/]+/models/[^/]+\.json|serialized_exported_program\.json")
 """The member of a .pt2 file that describes its program."""
 
+SHOWN = 20
+"""Bytes of a file that is nothing known, in a message."""
+LISTED = 5
+"""Members of such an archive."""
+
 PICKLE = b"\x80"
 """How a pickle begins. Before it wrote archives, torch.save wrote a row of them; the reader refuses all others."""
 EXPECTED = (
@@ -87,8 +92,6 @@ def read_with_source(path: Path, options: BuildOptions, *, asked: bool = True) -
     """
     data = read_file(path)
     reader = _reader(data, path, options)
-    if reader is None:
-        raise CheckpointError(str(path), EXPECTED)
     if not asked or reader not in WITH_SOURCE:
         return reader(data, path, options), None
     found = WITH_SOURCE[reader](data, path, options)
@@ -106,15 +109,13 @@ def operations(path: Path, options: BuildOptions) -> Inventory:
     """
     data = read_file(path)
     reader = _reader(data, path, options)
-    if reader is None:
-        raise CheckpointError(str(path), EXPECTED)
     if reader not in LISTING:
         reader(data, path, options)  # which says what is wrong with it, if it is no policy
         raise UnsupportedError(str(path), POLICY)
     return LISTING[reader](data, path, options)
 
 
-def _reader(data: memoryview, path: Path, options: BuildOptions) -> Reader | None:
+def _reader(data: memoryview, path: Path, options: BuildOptions) -> Reader:
     if options.module is not None:
         return read_state
     if is_safetensors(data) or is_index(data):
@@ -122,7 +123,9 @@ def _reader(data: memoryview, path: Path, options: BuildOptions) -> Reader | Non
     if bytes(data[:1]) == PICKLE:
         return read_policy_file
     if not is_archive(data):
-        return read_onnx if is_onnx(data) else None
+        if is_onnx(data):
+            return read_onnx
+        raise CheckpointError(str(path), f"{EXPECTED}; found a file that begins with {quote(bytes(data[:SHOWN]))}")
     names = Archive.open(data, str(path)).names
     if "data" in names or "policy.pth" in names:
         return read_zip
@@ -132,4 +135,7 @@ def _reader(data: memoryview, path: Path, options: BuildOptions) -> Reader | Non
         return read_torch_script
     if any(name.endswith("/data.pkl") for name in names):
         return read_policy_file
-    return None
+    found = f"found a zip archive of {', '.join(map(quote, names[:LISTED])) or 'nothing'}"
+    inner = next((name for name in names if name.endswith((".zip", "/policy.pth"))), None)
+    advice = "" if inner is None else f"; take {quote(inner)} out of it"
+    raise CheckpointError(str(path), f"{EXPECTED}; {found}{', ...' if len(names) > LISTED else ''}{advice}")

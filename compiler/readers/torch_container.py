@@ -156,7 +156,11 @@ def _open_stream(data: memoryview, where: str) -> Saved:
         )
     magic, position = decode_prefix(data, where)
     if magic != MAGIC or not isinstance(magic, int):
-        raise CheckpointError(where, f"is not a file that torch.save wrote, but a pickle of {describe(magic)}")
+        raise CheckpointError(
+            where,
+            f"is not a file that torch.save wrote, but a pickle of {describe(magic)}; pass the .zip that model.save() "
+            "writes (with the file of VecNormalize.save() as --vecnormalize, if the agent was trained with one)",
+        )
     values: list[object] = []
     for _ in ("protocol", "machine", "value", "keys"):
         value, length = decode_prefix(data[position:], where)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from compiler.errors import BuildError, quote
-from compiler.loading import load, unload
+from compiler.loading import load, no_package, unload
 from compiler.serve.answers import RequestError
 from compiler.serve.endpoint import Endpoint
 from compiler.serve.policies import Policy
@@ -189,7 +189,7 @@ def manifest_bytes(folder: Path) -> bytes:
     try:
         return (folder / "manifest.json").read_bytes()
     except OSError as error:
-        reason = "there is no manifest.json" if folder.is_dir() else "there is no such folder"
+        reason = no_package(folder)
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             reason = f"manifest.json can't be read: {error.strerror}"
         raise BuildError(quote(str(folder)), f"is not a package that policyc built: {reason}") from None

@@ -54,10 +54,19 @@ def real(value: Any, shape: tuple[int, ...], what: str) -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except (ValueError, RuntimeError) as error:  # ragged lists; tensors that want their gradients
-        raise ValueError(f"{what}: expected an array of shape {shape}, found {error}") from None
+        raise ValueError(f"{what}: expected an array of shape {shape}, found {kind_of(value)}: {error}") from None
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{what}: expected real numbers, found dtype {array.dtype}")
+        raise ValueError(f"{what}: expected real numbers, found {kind_of(value)} of dtype {array.dtype}")
     return array
+
+
+def kind_of(value: Any) -> str:
+    """
+    What a value is, for messages.
+    """
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], dict):
+        return "a tuple that ends in a dict, as env.reset() returns it (give its first item alone)"
+    return type(value).__name__
 
 
 def packed(array: NDArray[Any], dtype: "np.dtype[Any]", what: str) -> NDArray[Any]:

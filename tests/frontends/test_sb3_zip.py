@@ -224,7 +224,14 @@ def test_another_archive_is_refused(tmp_path):
     path = tmp_path / "agent.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hello.txt", "hello")
-    with pytest.raises(CheckpointError, match=r"expected the \.zip that Stable-Baselines3's model\.save\(\) writes"):
+    expected = r"expected the \.zip that Stable-Baselines3's model\.save\(\) writes.*; found a zip archive of "
+    with pytest.raises(CheckpointError, match=f"{expected}'hello.txt'$"):
+        model_of(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("logs/best.zip", "an agent")
+    with pytest.raises(
+        CheckpointError, match=f"{expected}'hello.txt', 'logs/best.zip'; take 'logs/best.zip' out of it"
+    ):
         model_of(path)
 
 
