@@ -19,10 +19,9 @@ from compiler.frontends.sb3.vecnormalize import check_model
 from compiler.frontends.source import Ask
 from compiler.frontends.torch_export import from_module
 from compiler.ir import Model
-from compiler.loading import load
+from compiler.loading import MANIFEST, load
 from compiler.options import BuildOptions
 from compiler.package import (
-    MANIFEST,
     MODEL_FILE,
     check_target,
     manifest_for,
