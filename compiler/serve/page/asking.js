@@ -142,7 +142,7 @@ function policyInputs(model, fields, actions) {
 function programInputs(spec) {
     const controls = spec.inputs.map(({ name, shape, dtype }) => [
         name,
-        arrayControl({ shape: sizesOf(shape), dtype }, null, name),
+        arrayControl({ ...sizesOf(shape), dtype }, null, name),
     ]);
     return {
         element: element("div", { class: "group" }, controls.map(([, control]) => control.element)),
@@ -152,10 +152,13 @@ function programInputs(spec) {
     };
 }
 
-/** One input without the batch; a length that may vary (`steps<=20`) is the largest. */
+/** The shape of one input without the batch, and whether a length of it varies (`steps<=20`), which is the largest. */
 function sizesOf(shape) {
     const sizes = shape[0] === "batch" ? shape.slice(1) : shape;
-    return sizes.map((size) => (typeof size === "number" ? size : Number(size.split("<=").at(-1))));
+    return {
+        shape: sizes.map((size) => (typeof size === "number" ? size : Number(size.split("<=").at(-1)))),
+        varies: sizes.some((size) => typeof size !== "number"),
+    };
 }
 
 function weightOf(space) {

@@ -40,13 +40,13 @@ export function controlOf(space, bounds, label, names = []) {
     }
 }
 
-/** The control for an array: sliders, check boxes, a picture, or JSON. */
+/** The control for an array: sliders, check boxes, a picture, or JSON, as for one with lengths that vary. */
 export function arrayControl(array, bounds, label, names = []) {
     const size = sizeOf(array.shape);
-    if (array.dtype !== "bool" && pictureOf(array.shape)) {
+    if (array.dtype !== "bool" && !array.varies && pictureOf(array.shape)) {
         return imageControl(array, label);
     }
-    if (size > SLIDERS) {
+    if (size > SLIDERS || array.varies) {
         return textControl(array, label);
     }
     const controls = Array.from({ length: size }, (_, place) => {
@@ -189,7 +189,7 @@ function textControl(array, label) {
             "fieldset",
             {},
             element("legend", {}, label),
-            element("label", { for: id }, `JSON, ${shownShape(array.shape)} ${array.dtype}`),
+            element("label", { for: id }, `JSON, ${array.varies ? "at most " : ""}${shownShape(array.shape)} ${array.dtype}`),
             area,
             note,
         ),

@@ -42,8 +42,7 @@ function choicesOf(action) {
 
 /** Which model an address names: `#cartpole`. */
 function chosen(all) {
-    const name = decodeURIComponent(location.hash.slice(1));
-    return all.find((model) => model.name === name) ?? all[0];
+    return all.find(({ name }) => `#${encodeURIComponent(name)}` === location.hash) ?? all[0];
 }
 
 async function start() {
