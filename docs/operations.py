@@ -63,7 +63,7 @@ def opsets() -> tuple[int, int]:
     """
     import onnx
 
-    from compiler.frontends.onnx_file.loading import OLDEST
+    from compiler.frontends.onnx_file.upgrading import OLDEST
 
     return OLDEST, onnx.defs.onnx_opset_version()
 

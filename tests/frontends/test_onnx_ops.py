@@ -3,6 +3,7 @@ Single ops with a dynamic batch and weights in the file, as exporters write them
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -198,14 +199,14 @@ def test_arcs(op):
     compare(one_node(op, {}, [None, 6]).SerializeToString(), [np.tanh(weights(3, 6))])
 
 
-def file_of(nodes, held, first="batch", outputs=("y",), functions=()):
+def file_of(nodes, held, first="batch", outputs=("y",), functions=(), kind=TensorProto.FLOAT, version=17):
     """
     A file of several nodes that takes a vector of 4.
     """
-    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [first, 4])]
-    made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    given = [helper.make_tensor_value_info("x", kind, [first, 4])]
+    made = [helper.make_tensor_value_info(name, kind, None) for name in outputs]
     constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in held.items()]
-    opsets = [helper.make_opsetid("", 17), *([helper.make_opsetid("own", 1)] if functions else [])]
+    opsets = [helper.make_opsetid("", version), *([helper.make_opsetid("own", 1)] if functions else [])]
     graph = helper.make_graph(nodes, "graph", given, made, constants)
     return helper.make_model(graph, opset_imports=opsets, ir_version=8, functions=list(functions))
 
@@ -259,3 +260,40 @@ def test_outputs_that_are_constant_are_not_asked_for():
     proto = file_of(nodes, {"three": np.array([3], np.float32)}, outputs=("version", "y"))
     model = compare(with_output_shapes(proto).SerializeToString(), [np.zeros((1, 4), np.float32)])
     assert [output.name for output in model.outputs] == ["y"]
+
+
+@pytest.mark.parametrize("version", [7, 9, 10, 11, 12])
+def test_old_opsets(version):
+    scaling: tuple[str, dict[str, Any]] = ("Upsample" if version < 10 else "Resize", {"mode": "linear"})
+    inputs = ["image", "roi", "scales"] if version > 10 else ["image", "scales"]
+    if version == 7:
+        inputs, scaling[1]["scales"] = ["image"], [1.0, 1.0, 2.0, 2.0]
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["wide"], transB=1),
+        helper.make_node("Unsqueeze", ["wide"], ["two"], axes=[1, 2]),
+        helper.make_node("Reshape", ["two", "shape"], ["image"]),
+        helper.make_node(scaling[0], inputs, ["large"], **scaling[1]),
+        helper.make_node("ReduceSum", ["large"], ["sums"], axes=[3], keepdims=0),
+        helper.make_node("Softmax", ["sums"], ["soft"], axis=1),
+        helper.make_node("Squeeze", ["soft"], ["y"], axes=[1]),
+    ]
+    held = {"w": weights(6, 4), "b": weights(6), "shape": whole(-1, 1, 2, 3), "roi": weights(0),
+            "scales": np.array([1, 1, 2, 2], np.float32)}  # fmt: skip
+    proto = file_of(nodes, {name: held[name] for node in nodes for name in node.input if name in held}, version=version)
+    model = compare(proto.SerializeToString(), [np.zeros((1, 4), np.float32)])
+    assert dict(model.origin.versions)["onnx opset"] == str(version)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.FLOAT])
+def test_halves_are_computed_as_floats(kind):
+    half = TensorProto.FLOAT16 if kind == TensorProto.FLOAT else kind
+    nodes = [
+        helper.make_node("Cast", ["x"], ["h"], to=half),
+        helper.make_node("MatMul", ["h", "w"], ["m"]),
+        helper.make_node("Constant", [], ["c"], value=helper.make_tensor("c", half, [1], [0.3])),
+        helper.make_node("Add", ["m", "c"], ["s"]),
+        helper.make_node("Cast", ["s"], ["y"], to=kind),
+    ]
+    proto = file_of(nodes, {}, kind=kind)
+    proto.graph.initializer.append(helper.make_tensor("w", half, [4, 3], weights(12)))
+    compare(proto.SerializeToString(), [np.zeros((1, 4), np.float32)])

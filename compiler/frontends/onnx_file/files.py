@@ -15,9 +15,11 @@ from compiler.frontends.lengths import Places, all_lengths, bounded
 from compiler.frontends.onnx_file.batch import sequence_of
 from compiler.frontends.onnx_file.external import gathered
 from compiler.frontends.onnx_file.listing import inventory
-from compiler.frontends.onnx_file.loading import load, opset
+from compiler.frontends.onnx_file.loading import load, opset, parsed, prepared
 from compiler.frontends.onnx_file.program import translate, translate_length
 from compiler.frontends.onnx_file.running import asking
+from compiler.frontends.onnx_file.upgrading import OLDEST
+from compiler.frontends.onnx_file.widening import widened
 from compiler.frontends.operations import Inventory
 from compiler.frontends.source import Ask
 from compiler.ir import Length, Model, Origin
@@ -38,14 +40,19 @@ def read(data: memoryview, path: Path, options: BuildOptions) -> tuple[Model, As
         UnsupportedError: it holds what can't be compiled.
     """
     whole, digest = gathered(data, path)
-    proto = load(whole, str(path))
-    origin = Origin(path.name, digest, FORMAT, _versions(proto))
+    original = parsed(whole, str(path))
+    origin = Origin(path.name, digest, FORMAT, _versions(original))
+    proto = prepared(original, str(path))
     sequence = sequence_of(proto.graph, path.name)
     if sequence is None:
         model = translate(proto, path.stem, origin, allow_nonfinite=options.allow_nonfinite_weights)
     else:
         model = _of_all_lengths(proto, path.stem, origin, options, sequence or "length")
-    return model, asking(bytes(whole), proto, str(path), [output.name for output in model.outputs])
+    # A file of an old opset is asked itself, not what became of it.
+    asked = proto if opset(original) >= OLDEST else original
+    wide = widened(asked)
+    content = bytes(whole) if wide is None else wide.SerializeToString()
+    return model, asking(content, wide or asked, str(path), [output.name for output in model.outputs])
 
 
 def _of_all_lengths(proto: ModelProto, name: str, origin: Origin, options: BuildOptions, sequence: str) -> Model:

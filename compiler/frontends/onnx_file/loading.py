@@ -12,12 +12,11 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from compiler.errors import CheckpointError, UnsupportedError, quote
 from compiler.frontends.onnx_file.external import LARGEST_FILE, is_external
 from compiler.frontends.onnx_file.functions import inlined
+from compiler.frontends.onnx_file.upgrading import CONVERTED, OLDEST, upgraded
 from compiler.frontends.onnx_file.walking import graphs_in, nodes_of, tensors_of
 from compiler.ir import DType
 from compiler.ops import Array
 
-OLDEST = 13
-"""The first opset that is read: before, axes and sizes stood in attributes."""
 MOST_NODES = 1 << 17
 MOST_ELEMENTS = 1 << 31
 LISTED = 50
@@ -40,11 +39,18 @@ INTEGERS = (
 
 def load(data: memoryview, where: str) -> ModelProto:
     """
-    The model of a file.
+    The model of a file, in an opset that is translated.
 
     Raises:
         CheckpointError: the bytes are none, or break the rules of ONNX.
-        UnsupportedError: it is of an old opset, has parts in other files, or functions, or ops of other domains.
+        UnsupportedError: it is of a very old or a future opset, or has loops, or ops of other domains.
+    """
+    return prepared(parsed(data, where), where)
+
+
+def parsed(data: memoryview, where: str) -> ModelProto:
+    """
+    The model of a file as it is, with names that are texts; for what it raises, see `load`.
     """
     if len(data) > LARGEST_FILE:
         raise UnsupportedError(where, f"has {len(data):,} bytes; ONNX files have at most {LARGEST_FILE:,}")
@@ -57,6 +63,13 @@ def load(data: memoryview, where: str) -> ModelProto:
         raise CheckpointError(where, "is no ONNX model: it has no graph or no opset")
     if not all(isinstance(text, str) for text in _texts(model)):
         raise CheckpointError(where, "is no ONNX model: it has a name that is no UTF-8")
+    return model
+
+
+def prepared(model: ModelProto, where: str) -> ModelProto:
+    """
+    A model that keeps to the rules, in an opset that is translated; it may be changed. For what it raises, see `load`.
+    """
     _check_opset(model, where)
     _open_sizes(model.graph)
     if len(model.functions):
@@ -66,7 +79,7 @@ def load(data: memoryview, where: str) -> ModelProto:
     if findings:
         raise UnsupportedError(where, *findings[:LISTED])
     _check_rules(model, where)
-    return model
+    return upgraded(model, opset(model), where) if opset(model) < OLDEST else model
 
 
 def _check_rules(model: ModelProto, where: str) -> None:
@@ -104,12 +117,9 @@ def opset(model: ModelProto) -> int:
 
 def _check_opset(model: ModelProto, where: str) -> None:
     version = opset(model)
-    if version < OLDEST:
-        raise UnsupportedError(
-            where,
-            f"is of opset {version}; {OLDEST} and newer are read: convert it with onnx.version_converter."
-            f"convert_version(model, {OLDEST + 5}), or export it anew",
-        )
+    if version < CONVERTED:
+        text = f"is of opset {version}; {CONVERTED} and newer are read: export it anew, with opset {OLDEST + 5}"
+        raise UnsupportedError(where, text)
     newest = onnx.defs.onnx_opset_version()
     if version > newest:
         raise UnsupportedError(
