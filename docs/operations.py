@@ -21,6 +21,7 @@ HEADINGS = {
     "translate_writes": "writes by index",
     "translate_reductions": "reductions and orders",
     "translate_layers": "layers",
+    "translate_convolutions": "convolutions",
     "translate_images": "images and signals",
     "translate_sequences": "recurrent layers",
     "translate_activations": "activations",

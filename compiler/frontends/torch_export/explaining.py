@@ -31,7 +31,8 @@ DATA = (
 )
 ONE_SIZE = (
     "computes with the batch, or another dynamic size, as with one fixed number: take sizes from x.shape, not from the "
-    "example; or build it with fixed sizes (dynamic=False)"
+    "example, without int() or len(), and let view and reshape find the batch as -1; or build it with fixed sizes "
+    "(dynamic=False)"
 )
 
 

@@ -39,19 +39,25 @@ INNER = {
     aten.scaled_dot_product_attention.default: 2,
     aten.conv1d.default: 2,
     aten.conv2d.default: 3,
+    aten.conv3d.default: 4,
     aten.conv1d.padding: 2,
     aten.conv2d.padding: 3,
+    aten.conv3d.padding: 4,
     aten.conv_transpose1d.default: 2,
     aten.conv_transpose2d.input: 3,
     aten.max_pool1d.default: 1,
     aten.max_pool2d.default: 2,
+    aten.max_pool3d.default: 3,
     aten.avg_pool1d.default: 1,
     aten.avg_pool2d.default: 2,
+    aten.avg_pool3d.default: 3,
     aten.adaptive_avg_pool1d.default: 1,
     aten.adaptive_avg_pool2d.default: 2,
+    aten.adaptive_avg_pool3d.default: 3,
 }
 """How many of the last dimensions of its first input an op works along."""
 
+CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv1d.padding, aten.conv2d.padding)
 WHOLE = {aten.slice.Tensor: lambda node: node, aten.slice_scatter.default: lambda node: node.args[1]}
 """Ops that leave the samples as they are where they take all of a dimension, and what has as many then."""
 ARITHMETIC = frozenset(map(str, translate_elementwise.TRANSLATIONS))
@@ -76,8 +82,21 @@ def mixing(node: torch.fx.Node, batch: Batch) -> str | None:
         if batch.has(value.shape[axis]):
             if node.target in WHOLE and _recorded(WHOLE[node.target](node)).shape[axis] == value.shape[axis]:
                 continue
+            if axis == 1 and _groups_of_samples(node, value, batch):
+                continue
             return "works along the dimension of the batch"
     return None
+
+
+def _groups_of_samples(node: torch.fx.Node, image: torch.Tensor, batch: Batch) -> bool:
+    """
+    Whether a convolution has as many groups as samples, or a multiple: each sample meets filters of its own alone.
+    """
+    if node.target not in CONVOLUTIONS:
+        return False
+    given = _arguments(node)
+    groups, filters = _recorded(given["groups"]), _recorded(given["weight"]).shape[0]
+    return batch.has(groups) and not any(batch.has(size // groups) for size in (image.shape[1], filters))
 
 
 def _recorded(value: Any) -> Any:

@@ -16,6 +16,7 @@ from compiler.frontends.computed import Computed
 from compiler.frontends.lengths import Places as Sources
 from compiler.frontends.lengths import all_lengths
 from compiler.frontends.torch_export.batch import Batch, batch_of, bounds_of
+from compiler.frontends.torch_export.decompositions import DECOMPOSITIONS
 from compiler.frontends.torch_export.graph import Graph, Value, kind_of
 from compiler.frontends.torch_export.independence import mixing
 from compiler.frontends.torch_export.missing import check_ops
@@ -38,6 +39,7 @@ def decomposed(program: ExportedProgram) -> ExportedProgram:
     The program without writes in place, of the ops that are translated and those that torch makes of all others.
     """
     table = torch.export.default_decompositions()
+    table.update(DECOMPOSITIONS)
     for op in TRANSLATIONS:
         table.pop(op, None)
     with quietly():

@@ -1,5 +1,5 @@
 """
-Convolutions, poolings and resizing. One-dimensional ones are those of images of height 1.
+Poolings of one spatial dim, which are those of images of height 1, of two and of three.
 """
 
 import math
@@ -10,7 +10,6 @@ import torch
 
 from compiler.frontends.torch_export.graph import Graph, Value, dims_of
 from compiler.frontends.torch_export.translate_elementwise import Translation
-from compiler.frontends.torch_export.translate_layers import filled
 from compiler.frontends.torch_export.translate_shapes import cut, join
 
 aten = torch.ops.aten
@@ -45,108 +44,6 @@ def as_image(g: Graph, x: Value, flat: bool) -> Value:
     if len(dims) != 4:
         g.refuse(f"takes one or two spatial dims, found an input of dims {dims_of(x)}")
     return g.reshape(g.floating(x), dims)
-
-
-def _convolve(
-    g: Graph,
-    x: Value,
-    weight: Value,
-    bias: Value,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
-    groups: int,
-    output_padding: Sizes | None = None,
-) -> Value:
-    known = g.floating(g.known(weight, "the weight"))
-    flat = known.ndim == 3
-    if known.ndim not in (3, 4):
-        g.refuse("is compiled with one or two spatial dims")
-    if flat:
-        known = known.unsqueeze(2)
-        g.named.setdefault(id(known), g.named.get(id(weight), g.label))
-    zero, one = (0, 1) if flat else (-1, -1)
-    channels = known.shape[1] * groups if output_padding is not None else known.shape[0]
-    shift = filled(channels, 0.0) if bias is None else g.floating(g.known(bias, "the bias"))
-    attributes: dict[str, Any] = {
-        "stride": pair(stride, one),
-        "padding": pair(padding, zero),
-        "dilation": pair(dilation, one),
-        "groups": int(groups),
-    }
-    inputs = [as_image(g, x, flat), known, shift]
-    if output_padding is None:
-        return g.reshape(g.add("conv", inputs, **attributes), g.result_dims())
-    attributes["output_padding"] = pair(output_padding, zero)
-    return g.reshape(g.add("conv_transposed", inputs, **attributes), g.result_dims())
-
-
-def _conv(
-    g: Graph,
-    x: Value,
-    weight: Value,
-    bias: Value = None,
-    stride: Sizes = 1,
-    padding: Sizes = 0,
-    dilation: Sizes = 1,
-    groups: int = 1,
-) -> Value:
-    return _convolve(g, x, weight, bias, stride, padding, dilation, groups)
-
-
-def _conv_padding(
-    g: Graph,
-    x: Value,
-    weight: Value,
-    bias: Value = None,
-    stride: Sizes = 1,
-    padding: str = "valid",
-    dilation: Sizes = 1,
-    groups: int = 1,
-) -> Value:
-    """
-    A convolution that is padded to keep its size; where that is odd, torch pads one more at the end.
-    """
-    if padding == "valid":
-        return _convolve(g, x, weight, bias, stride, 0, dilation, groups)
-    kernel = dims_of(weight)[2:]
-    steps = (dilation,) * len(kernel) if isinstance(dilation, int) else tuple(dilation) * (len(kernel) // len(dilation))
-    total = [step * (size - 1) for step, size in zip(steps, kernel, strict=True)]
-    if any(size % 2 for size in total):
-        spare = (0,) * (len(dims_of(x)) - len(total))
-        after = (*spare, *(size % 2 for size in total))
-        x = g.add("surround", [g.floating(x)], before=(0,) * len(after), after=after, value=0.0)
-    return _convolve(g, x, weight, bias, stride, [size // 2 for size in total], dilation, groups)
-
-
-def _conv_transposed(
-    g: Graph,
-    x: Value,
-    weight: Value,
-    bias: Value = None,
-    stride: Sizes = 1,
-    padding: Sizes = 0,
-    output_padding: Sizes = 0,
-    groups: int = 1,
-    dilation: Sizes = 1,
-) -> Value:
-    return _convolve(g, x, weight, bias, stride, padding, dilation, groups, output_padding)
-
-
-def _convolution(
-    g: Graph,
-    x: Value,
-    weight: Value,
-    bias: Value,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
-    transposed: bool,
-    output_padding: Sizes,
-    groups: int,
-) -> Value:
-    spare = output_padding if transposed else None
-    return _convolve(g, x, weight, bias, stride, padding, dilation, groups, spare)
 
 
 def check_places(g: Graph) -> None:
@@ -188,6 +85,22 @@ def _max_pool_with_places(g: Graph, x: Value, *arguments: Any, **others: Any) ->
     return [_max_pool(False)(g, x, *arguments, **others), None]
 
 
+def _counted(g: Graph, ceil_mode: bool, count_include_pad: bool, divisor_override: int | None) -> bool:
+    """
+    Whether a mean counts the padding: where another divisor is wanted, all windows must count the same.
+    """
+    if divisor_override is not None and ceil_mode:
+        g.refuse("is compiled with ceil_mode or with divisor_override, not with both")
+    return bool(count_include_pad) or divisor_override is not None
+
+
+def _divided(g: Graph, means: Value, window: int, divisor_override: int | None) -> Value:
+    """
+    Means of windows of this many elements, divided by another number instead.
+    """
+    return means if divisor_override is None else g.broadcast("times", means, window / divisor_override)
+
+
 def _avg_pool(flat: bool) -> Translation:
     def translate(
         g: Graph,
@@ -200,9 +113,7 @@ def _avg_pool(flat: bool) -> Translation:
         divisor_override: int | None = None,
     ) -> Value:
         zero, one = (0, 1) if flat else (-1, -1)
-        window = math.prod(pair(kernel, one))
-        if divisor_override is not None and ceil_mode:
-            g.refuse("is compiled with ceil_mode or with divisor_override, not with both")
+        counted = _counted(g, ceil_mode, count_include_pad, divisor_override)
         found = g.add(
             "avg_pool",
             [as_image(g, x, flat)],
@@ -210,11 +121,9 @@ def _avg_pool(flat: bool) -> Translation:
             stride=pair(stride or kernel, one),
             padding=pair(padding, zero),
             ceil=bool(ceil_mode),
-            count_padding=bool(count_include_pad) or divisor_override is not None,
+            count_padding=counted,
         )
-        if divisor_override is not None:
-            found = g.broadcast("times", found, window / divisor_override)
-        return g.reshape(found, g.result_dims())
+        return g.reshape(_divided(g, found, math.prod(pair(kernel, one)), divisor_override), g.result_dims())
 
     return translate
 
@@ -266,78 +175,99 @@ def _largest_of_parts(g: Graph, x: Value, axis: int, count: int) -> Value:
     return join(g, [g.add("reduce_max", [part], axes=(axis,), keep=True) for part in parts], axis)
 
 
-def _scales(given: Sequence[float | None] | None, flat: bool) -> tuple[float, float]:
+def three(sizes: Sizes) -> tuple[int, int, int]:
     """
-    Factors of height and width as the row has them: 0 where the sizes say it.
+    Sizes for depth, height and width: torch gives one for all, or one for each.
     """
-    factors = tuple(0.0 if not factor else float(factor) for factor in given or ())
-    if not factors:
-        return (0.0, 0.0)
-    return (0.0, factors[0]) if flat else (factors[0], factors[-1])
+    given = (sizes,) * 3 if isinstance(sizes, int) else tuple(map(int, sizes))
+    depth, height, width = given * 3 if len(given) == 1 else given
+    return depth, height, width
 
 
-def _resized(g: Graph, op: str, x: Value, flat: bool, **attributes: Any) -> Value:
-    dims = g.result_dims()
-    size = (1, dims[-1]) if flat else tuple(dims[-2:])
-    return g.reshape(g.add(op, [as_image(g, x, flat)], size=size, **attributes), dims)
+def _pool_volume(g: Graph, op: str, x: Value, sizes: dict[str, Sizes], **others: Any) -> Value:
+    """
+    A pooling of (..., depth, height, width), whose windows are boxes: of each slice, then along the depth.
+    """
+    whole = {name: three(given) for name, given in sizes.items()}
+    *lead, depth, height, width = dims_of(x)
+    channels = math.prod(lead)
+    slices = g.reshape(g.floating(x), (channels, depth, height, width))
+    slices = g.add(op, [slices], **{name: each[1:] for name, each in whole.items()}, **others)
+    height, width = slices.dims[2:]
+    columns = g.reshape(slices, (1, channels, depth, height * width))
+    along = {name: (each[0], 0 if name == "padding" else 1) for name, each in whole.items()}
+    found = g.add(op, [columns], **along, **others)
+    return g.reshape(found, (*lead, found.dims[2], height, width))
 
 
-def _nearest(flat: bool) -> Translation:
-    def translate(g: Graph, x: Value, size: Any, scale_factors: Sequence[float] | None = None) -> Value:
-        return _resized(g, "upsample_nearest", x, flat, scales=_scales(scale_factors, flat))
-
-    return translate
-
-
-def _nearest_scales(flat: bool) -> Translation:
-    def translate(g: Graph, x: Value, size: Any, *scales: float | None) -> Value:
-        return _resized(g, "upsample_nearest", x, flat, scales=_scales(scales, flat))
-
-    return translate
-
-
-def _bilinear(flat: bool) -> Translation:
-    def translate(
-        g: Graph, x: Value, size: Any, align_corners: bool, scale_factors: Sequence[float] | None = None
-    ) -> Value:
-        scales = _scales(scale_factors, flat)
-        return _resized(g, "upsample_bilinear", x, flat, align_corners=bool(align_corners), scales=scales)
-
-    return translate
+def _max_pool_volume(
+    g: Graph,
+    x: Value,
+    kernel: Sizes,
+    stride: Sizes = (),
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+) -> Value:
+    sizes = {"kernel": kernel, "stride": stride or kernel, "padding": padding, "dilation": dilation}
+    return _pool_volume(g, "max_pool", x, sizes, ceil=bool(ceil_mode))
 
 
-def _bilinear_scales(flat: bool) -> Translation:
-    def translate(g: Graph, x: Value, size: Any, align_corners: bool, *scales: float | None) -> Value:
-        found = _scales(scales, flat)
-        return _resized(g, "upsample_bilinear", x, flat, align_corners=bool(align_corners), scales=found)
+def _max_pool_volume_with_places(g: Graph, x: Value, *arguments: Any, **others: Any) -> Value:
+    check_places(g)
+    return [_max_pool_volume(g, x, *arguments, **others), None]
 
-    return translate
+
+def _avg_pool_volume(
+    g: Graph,
+    x: Value,
+    kernel: Sizes,
+    stride: Sizes = (),
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Value:
+    counted = _counted(g, ceil_mode, count_include_pad, divisor_override)
+    sizes = {"kernel": kernel, "stride": stride or kernel, "padding": padding}
+    found = _pool_volume(g, "avg_pool", x, sizes, ceil=bool(ceil_mode), count_padding=counted)
+    return _divided(g, found, math.prod(three(kernel)), divisor_override)
+
+
+def _adaptive_avg_pool_volume(g: Graph, x: Value, size: Sizes) -> Value:
+    *lead, depth, height, width = g.result_dims()
+    channels = math.prod(lead)
+    slices = g.reshape(g.floating(x), (channels, *dims_of(x)[-3:]))
+    slices = g.add("adaptive_avg_pool", [slices], size=(height, width))
+    columns = g.reshape(slices, (1, channels, slices.dims[1], height * width))
+    found = g.add("adaptive_avg_pool", [columns], size=(depth, height * width))
+    return g.reshape(found, (*lead, depth, height, width))
+
+
+def _adaptive_max_pool_volume(g: Graph, x: Value, size: Sizes) -> Value:
+    check_places(g)
+    dims = g.result_dims(0)
+    found = g.floating(x)
+    for axis in range(len(dims) - 3, len(dims)):
+        found = _largest_of_parts(g, found, axis, dims[axis])
+    return [found, None]
 
 
 TRANSLATIONS: dict[Any, Translation] = {
-    aten.conv1d.default: _conv,
-    aten.conv2d.default: _conv,
-    aten.conv1d.padding: _conv_padding,
-    aten.conv2d.padding: _conv_padding,
-    aten.conv_transpose1d.default: _conv_transposed,
-    aten.conv_transpose2d.input: _conv_transposed,
-    aten.convolution.default: _convolution,
     aten.max_pool1d.default: _max_pool(True),
     aten.max_pool2d.default: _max_pool(False),
     aten.max_pool2d_with_indices.default: _max_pool_with_places,
+    aten.max_pool3d.default: _max_pool_volume,
+    aten.max_pool3d_with_indices.default: _max_pool_volume_with_places,
     aten.avg_pool1d.default: _avg_pool(True),
     aten.avg_pool2d.default: _avg_pool(False),
+    aten.avg_pool3d.default: _avg_pool_volume,
     aten.adaptive_avg_pool1d.default: _adaptive_avg_pool(True),
     aten.adaptive_avg_pool2d.default: _adaptive_avg_pool(False),
     aten._adaptive_avg_pool2d.default: _adaptive_avg_pool(False),
+    aten.adaptive_avg_pool3d.default: _adaptive_avg_pool_volume,
+    aten._adaptive_avg_pool3d.default: _adaptive_avg_pool_volume,
     aten.adaptive_max_pool1d.default: _adaptive_max_pool(True),
     aten.adaptive_max_pool2d.default: _adaptive_max_pool(False),
-    aten.upsample_nearest1d.vec: _nearest(True),
-    aten.upsample_nearest2d.vec: _nearest(False),
-    aten.upsample_nearest1d.default: _nearest_scales(True),
-    aten.upsample_nearest2d.default: _nearest_scales(False),
-    aten.upsample_linear1d.vec: _bilinear(True),
-    aten.upsample_bilinear2d.vec: _bilinear(False),
-    aten.upsample_linear1d.default: _bilinear_scales(True),
-    aten.upsample_bilinear2d.default: _bilinear_scales(False),
+    aten.adaptive_max_pool3d.default: _adaptive_max_pool_volume,
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from compiler.frontends.torch_export.graph import Graph, Value, axis_of, dims_of
+from compiler.frontends.torch_export.graph import Graph, Value, axis_of, dims_of, known_all
 from compiler.frontends.torch_export.translate_elementwise import Translation, as_kind
 
 aten = torch.ops.aten
@@ -129,6 +129,8 @@ def join(g: Graph, parts: Sequence[Value], axis: int) -> Value:
     Tensors one after the other; those without elements are left out, as torch does.
     """
     kept = [part for part in parts if math.prod(dims_of(part))]
+    if known_all(kept):
+        return torch.cat(kept, axis)
     return kept[0] if len(kept) == 1 else g.add("join", kept, axis=axis)
 
 
@@ -144,7 +146,12 @@ def _stack(g: Graph, tensors: Sequence[Value], dim: int = 0) -> Value:
     return join(g, [g.reshape(g.cast(part, kind), one) for part in tensors], axis)
 
 
-def _pad(g: Graph, x: Value, pad: Sequence[int], value: float = 0.0) -> Value:
+def pad(g: Graph, x: Value, pad: Sequence[int], value: float = 0.0) -> Value:
+    """
+    More before and behind each axis, the last one first, or less where a number is negative.
+    """
+    if isinstance(x, torch.Tensor):
+        return torch.nn.functional.pad(x, tuple(pad), value=value)
     rank = len(dims_of(x))
     before, after = [0] * rank, [0] * rank
     for place in range(len(pad) // 2):
@@ -219,7 +226,7 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.unbind.int: _unbind,
     aten.cat.default: _cat,
     aten.stack.default: _stack,
-    aten.constant_pad_nd.default: _pad,
+    aten.constant_pad_nd.default: pad,
     aten.flip.default: _flip,
     aten.roll.default: _roll,
     aten.full_like.default: _filled,

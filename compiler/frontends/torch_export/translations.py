@@ -5,12 +5,14 @@ Every ATen op that is translated, with the function that does it.
 from typing import Any
 
 from compiler.frontends.torch_export import (
+    translate_convolutions,
     translate_elementwise,
     translate_functions,
     translate_images,
     translate_layers,
     translate_lookups,
     translate_reductions,
+    translate_resizing,
     translate_sequences,
     translate_shapes,
     translate_writes,
@@ -25,7 +27,9 @@ FAMILIES = (
     translate_writes,
     translate_reductions,
     translate_layers,
+    translate_convolutions,
     translate_images,
+    translate_resizing,
     translate_sequences,
 )
 
