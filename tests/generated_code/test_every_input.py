@@ -120,3 +120,24 @@ def test_an_episode_remembers_until_it_is_reset(name, tmp_path):
             np.testing.assert_array_equal(episode.act(observation), expected)
             np.testing.assert_array_equal(episode.state, state)
         assert not np.any(other.state), "episodes must not share their state"
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("masked", {"action_masks": [[1], [1, 0]]}, r"action_masks: expected an array of shape \(1, 9\), found list: "),
+    ("masked", {"action_masks": "111111111"}, "action_masks: expected real numbers, found str of dtype <U9"),
+    ("masked", {"action_masks": [1, 0]}, r"expected 9 truth values for each of 1 observations, .*\(2,\)"),
+    ("recurrent", {"episode_start": [[1], [1, 0]]}, r"episode_start: expected an array of shape \(1,\), found list: "),
+    ("recurrent", {"episode_start": [True, False]}, r"episode_start: expected 1 truth values, found bool .*\(2,\)"),
+    ("recurrent", {"state": ([1, 2], [3])}, r"state: expected two arrays of shape .* for 1 observations, found"),
+    ("dict", {}, r"expected a dict with the keys .*, found a tuple .* env\.reset\(\)"),
+]
+
+
+@pytest.mark.parametrize("name", ["masked", "recurrent", "dict"])
+def test_what_goes_with_an_observation_is_refused_by_its_name(name, tmp_path):
+    model = MODELS[name]
+    observation, _, _ = question(model, 1, np.random.default_rng(6))
+    with predictor(tmp_path / "agent", model, plain=True) as module:
+        for _, others, text in (case for case in REFUSED if case[0] == name):
+            with pytest.raises(ValueError, match=text):
+                module.predict(observation if others else (observation, {}), **others)
