@@ -3,6 +3,7 @@ The certificate for HTTPS: whether the server can use it, and whether its files 
 """
 
 import asyncio
+import faulthandler
 import multiprocessing
 import os
 import re
@@ -96,6 +97,7 @@ def _trial(settings: Settings, errors: int) -> None:
     What the process of a trial does: it serves, and connects to itself.
     """
     signal.set_wakeup_fd(-1)  # the master's
+    faulthandler.disable()  # it would tell of the end that is expected, beside `errors`
     os.dup2(errors, sys.__stderr__.fileno() if sys.__stderr__ else 2)
     asyncio.run(_connect_to_itself(settings))
 

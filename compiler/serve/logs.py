@@ -7,7 +7,6 @@ import select
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -80,10 +79,12 @@ class RequestLog:
         self._thread.join(END)
 
     def _work(self) -> None:
-        with suppress(OSError):  # nobody reads any more
+        try:
             while not self._ended.wait(INTERVAL):
                 self._write()
             self._write()
+        except OSError:  # nobody reads any more: nothing is remembered either
+            self._entries = deque(maxlen=0)
 
     def _write(self) -> None:
         """

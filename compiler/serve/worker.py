@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from compiler.errors import PolicycError, ServeError, quote
 from compiler.serve.application import Application
+from compiler.serve.certificate import check_certificate
 from compiler.serve.http import HttpServer
 from compiler.serve.logs import RequestLog
 from compiler.serve.metrics import Table
@@ -124,6 +125,7 @@ class Worker:
         Answers requests until a signal ends it.
         """
         try:
+            check_certificate(self.service.settings)  # it may have changed since the server's start
             self.application = Application(self.service.settings, open_models(self.service), self.row)
         except PolicycError as error:
             self.master.send(error)

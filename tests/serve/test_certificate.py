@@ -3,6 +3,7 @@ HTTPS: certificates that serve, that don't, and that change.
 """
 
 import json
+import os
 import signal
 import ssl
 import subprocess
@@ -138,6 +139,14 @@ def test_a_changed_certificate_and_token_are_read_again_without_losing_a_request
         assert connection.getpeercert(binary_form=True) == of_pem(second[0])
         with Stream(connection) as stream:
             assert stream.ask(post(body(4), "/predict", "Authorization: Bearer second")).json == {"action": 8}
+        # A worker that begins now can't: the other one answers alone, until there is a certificate again.
+        os.kill(workers[0], signal.SIGKILL)
+        eventually(lambda: "worker 1 can't begin" in server.log.read_text())
+        for number in range(4):
+            with Stream(anybody.wrap_socket(server.connect())) as stream:
+                given = post(body(number), "/predict", "Authorization: Bearer second")
+                assert stream.ask(given).json == {"action": 2 * number}
+        assert "Traceback" not in server.log.read_text()
         server.signal(signal.SIGTERM)
         assert server.process.wait(10) == 0
 

@@ -89,6 +89,7 @@ def test_who_has_gone_ends_the_log_alone():
     log.add(ENTRY)
     log.close()
     log.add(ENTRY)
+    assert not log._entries
     os.close(write)
 
 
