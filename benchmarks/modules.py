@@ -28,6 +28,45 @@ class Sentiment(nn.Module):  # type: ignore[misc]
         return torch.softmax(self.head(outputs[:, -1]), -1)
 
 
+class Walker(nn.Module):  # type: ignore[misc]
+    """
+    The policy of a legged robot, of the sizes of Unitree's H1, which keeps its LSTM's state in buffers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = nn.LSTM(41, 64)
+        self.actor = nn.Sequential(nn.Linear(64, 32), nn.ELU(), nn.Linear(32, 10))
+        self.register_buffer("hidden_state", torch.zeros(1, 1, 64))
+        self.register_buffer("cell_state", torch.zeros(1, 1, 64))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """
+        The targets of the joints.
+        """
+        outputs, (hidden, cell) = self.memory(observation.unsqueeze(0), (self.hidden_state, self.cell_state))
+        self.hidden_state[:] = hidden
+        self.cell_state[:] = cell
+        return self.actor(outputs.squeeze(0))
+
+
+class Step(nn.Module):  # type: ignore[misc]
+    """
+    The same with the state in the caller's hands, for formats that have none of their own.
+    """
+
+    def __init__(self, walker: Walker) -> None:
+        super().__init__()
+        self.walker = walker
+
+    def forward(self, observation: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """
+        The targets of the joints, and the next state.
+        """
+        outputs, (hidden, cell) = self.walker.memory(observation.unsqueeze(0), (hidden, cell))
+        return self.walker.actor(outputs.squeeze(0)), hidden, cell
+
+
 class Block(nn.Module):  # type: ignore[misc]
     """
     Two convolutions with batch norm, and a way around them.
@@ -121,6 +160,10 @@ class Program:
     """Observations in one call; 0 for one."""
     fixed: bool = False
     """Whether the program takes exactly these, and no other batch."""
+    step: Callable[[nn.Module], nn.Module] | None = None
+    """What makes a module that takes and returns its state of one that keeps it in buffers."""
+    target: str = "numba"
+    """Of the build."""
     large: bool = False
     """Whether building it takes long, so that a quick run leaves it out."""
 
@@ -150,6 +193,16 @@ PROGRAMS = {
     ),
     "nature": Program(
         "NatureCNN, 4 x 84 x 84", nature, (4, 84, 84), reach="all others 1.15 x", two_threads="all others 1.15 x"
+    ),
+    "walker": Program(
+        "Walker of the sizes of Unitree's H1, 41-LSTM 64-32-10, one step of an episode, native",
+        Walker,
+        (41,),
+        reach="all others 10 x",
+        together=1,
+        fixed=True,
+        step=Step,
+        target="native",
     ),
     "encoder": Program(
         "Encoder layer d=384, 12 heads, T=128",

@@ -2,10 +2,12 @@
 PyTorch models that are no policies, beside all that else runs them.
 """
 
+import copy
 import io
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -51,39 +53,40 @@ def _table(bench: Bench, effort: Effort, key: str, program: Any, count: int) -> 
     torch.compiler.reset()  # which would keep the number of threads
     module, tensors = made(program), observations(program, OBSERVATIONS)
     batches = [tensor if program.together else tensor[None] for tensor in tensors]
+    kept = list(module.buffers()) if program.step else []
+    fresh = partial(copy.deepcopy, module)  # of a module that keeps a state, everybody has one of their own
+    steps, firsts = (program.step(module), [batches[0], *kept]) if program.step else (module, [batches[0]])
     with torch.inference_mode():
-        expected = [module(batch).numpy() for batch in batches]
-    build = compiler.build(
-        module,
-        example_inputs=(batches[0],),
-        dynamic=not program.fixed,
-        out=bench.folder / f"programs-{count}",
-        name=key,
-        threads=count,
-    )
+        stepped = fresh()
+        expected = [stepped(batch).numpy() for batch in batches]
+    options: dict[str, Any] = {"dynamic": not program.fixed, "example_inputs": (batches[0],), "threads": count}
+    own = {"cpu": "native", "target": program.target} if program.target == "native" else {}
+    build = compiler.build(module, out=bench.folder / f"programs-{count}", name=key, **options, **own)
     package = build.load()
     peers: dict[str, Callable[[], Contestant]] = {
-        "torch eager": lambda: _torch("torch eager", module, batches),
-        "TorchScript frozen": lambda: _torch("TorchScript frozen", _scripted(module, batches[0]), batches),
-        "torch.compile, freezing": lambda: _torch("torch.compile, freezing", _compiled(module), batches),
-        "ONNX Runtime": lambda: _onnxruntime(_onnx(module, batches[0]), batches, count),
-        "OpenVINO": lambda: _openvino(_onnx(module, batches[0]), batches, count),
+        "torch eager": lambda: _torch("torch eager", fresh(), batches),
+        "TorchScript frozen": lambda: _torch("TorchScript frozen", _scripted(fresh(), batches[0], kept), batches),
+        "torch.compile, freezing": lambda: _torch("torch.compile, freezing", _compiled(fresh()), batches),
+        "ONNX Runtime": lambda: _onnxruntime(_onnx(steps, firsts), batches, kept, count),
+        "OpenVINO": lambda: _openvino(_onnx(steps, firsts), batches, kept, count),
     }
-    ours = checked(Contestant("policyc predict", package.predict, [tensor.numpy() for tensor in tensors]), expected)
+    predict = package.Episode().predict if kept else package.predict
+    ours = checked(Contestant("policyc predict", predict, [tensor.numpy() for tensor in tensors]), expected)
     entrants = [ours, *(entered(name, prepare, expected) for name, prepare in peers.items())]
-    what = f"{program.together} observations" if program.together else "one observation"
+    what = f"{program.together} observations" if program.together > 1 else "one observation"
     title = f"{program.title}, {what}, {'one thread' if count == 1 else f'{count} threads'}"
     with threads(count):
         if count > 1:
             return measured(f"program-{key}-{count}", title, entrants, effort, program.two_threads, WALL)
         table = measured(f"program-{key}", title, entrants, effort, program.reach)
         # Multiply-adds without a pause make a processor slow down, and with it whoever has the next turn.
-        limit = measured(
-            table.name,
-            table.title,
-            [ours, _limit(build.model, package, program.together if not program.fixed else 1)],
-            effort,
-        ).rows[-1]
+        words = (
+            package
+            if program.target == "numba"
+            else compiler.build(module, out=bench.folder, name=key, **options).load()
+        )
+        most = _limit(build.model, words, program.together if not program.fixed else 1)
+        limit = measured(table.name, table.title, [ours, most], effort).rows[-1]
     return replace(table, rows=(*table.rows, limit))
 
 
@@ -113,13 +116,14 @@ def _torch(name: str, module: Any, batches: list[Any]) -> Contestant:
     return Contestant(name, call, batches)
 
 
-def _scripted(module: Any, example: Any) -> Any:
+def _scripted(module: Any, example: Any, kept: list[Any]) -> Any:
     import torch
 
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # deprecated, but here
-        traced = torch.jit.trace(module, example)
-        return torch.jit.optimize_for_inference(torch.jit.freeze(traced))
+        if kept:  # what is traced has made a step
+            return torch.jit.freeze(torch.jit.script(module))
+        return torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(module, example)))
 
 
 def _compiled(module: Any) -> Any:
@@ -130,7 +134,7 @@ def _compiled(module: Any) -> Any:
     return torch.compile(module)
 
 
-def _onnx(module: Any, example: Any) -> bytes:
+def _onnx(module: Any, examples: list[Any]) -> bytes:
     """
     The module as a file.
     """
@@ -138,31 +142,43 @@ def _onnx(module: Any, example: Any) -> bytes:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about itself
-        program = torch.onnx.export(module, (example,), dynamo=True, verbose=False)
+        program = torch.onnx.export(module, tuple(examples), dynamo=True, verbose=False)
     file = io.BytesIO()
     program.save(file)
     return file.getvalue()
 
 
-def _onnxruntime(file: bytes, batches: list[Any], count: int) -> Contestant:
-    run, name = session(file, count), _input(file)
-    return Contestant("ONNX Runtime", lambda feed: run(None, feed)[0], [{name: batch.numpy()} for batch in batches])
+def _onnxruntime(file: bytes, batches: list[Any], kept: list[Any], count: int) -> Contestant:
+    run, (name, *others) = session(file, count), _inputs(file)
+    state = {other: tensor.numpy() for other, tensor in zip(others, kept, strict=True)}
+
+    def step(feed: dict[str, Any]) -> NDArray[Any]:
+        answer: NDArray[Any]
+        answer, *after = run(None, feed | state)
+        state.update(zip(others, after, strict=True))
+        return answer
+
+    call = step if state else lambda feed: run(None, feed)[0]
+    return Contestant("ONNX Runtime", call, [{name: batch.numpy()} for batch in batches])
 
 
-def _openvino(file: bytes, batches: list[Any], count: int) -> Contestant:
+def _openvino(file: bytes, batches: list[Any], kept: list[Any], count: int) -> Contestant:
     import openvino
 
     core = openvino.Core()
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": count, "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(core.read_model(file), "CPU", settings).create_infer_request()
-    return Contestant(
-        "OpenVINO",
-        lambda batch: np.array(request.infer([batch], share_inputs=True, share_outputs=True)[0]),
-        [batch.numpy() for batch in batches],
-    )
+    state = [tensor.numpy() for tensor in kept]
+
+    def call(batch: NDArray[Any]) -> NDArray[Any]:
+        found = request.infer([batch, *state], share_inputs=True, share_outputs=True)
+        state[:] = [np.array(found[1 + number]) for number in range(len(state))]
+        return np.array(found[0])
+
+    return Contestant("OpenVINO", call, [batch.numpy() for batch in batches])
 
 
-def _input(file: bytes) -> str:
+def _inputs(file: bytes) -> list[str]:
     import onnx
 
-    return str(onnx.load_from_string(file).graph.input[0].name)
+    return [str(given.name) for given in onnx.load_from_string(file).graph.input]

@@ -232,17 +232,41 @@ class GeneralView:
         after = ["BUFFER"] * (len(self.left) + (not self.on_stack))
         return call("@entry", [*["BUFFER"] * len(self.taken), "NUMBER", *after, f"release_lock={self.work >= LONG}"], 0)
 
-    def short_call(self, native: bool) -> str:
+    def short_way(self, native: bool, indent: int = 4, *, kept: bool = False) -> str:
         """
-        The call of the entry point for one observation; an extension has the weights and a workspace of its own.
+        The beginning of the statement that calls the entry point for one observation, and goes on where it answers.
+
+        An extension has the weights and a workspace of its own. With `kept`, the states and the places of the next ones
+        are rows, as an episode keeps them.
         """
-        rows = [array.name if array.flat else f"{array.name}_row" for array in self.taken]
-        left = [array.name for array in self.left]
+        arguments = [array.name if array.flat else f"{array.name}_row" for array in self.taken]
+        left = [array.name if self.length else array.row for array in self.outputs]
+        left += [state.after.name if kept else state.after.row for state in self.memory]
         if native:
             numbers = ["1", "length"] if self.length else ["1"]
-            return f"predict_rows({', '.join([*numbers, *rows, *left])})"
+            return call("if not predict_rows", [*numbers, *arguments, *left], indent, 1) + ":"
         room = [] if self.on_stack else ["np.empty(WORKSPACE + 16, np.float32)"]
-        return f"predict_one({', '.join([*rows, '_address', *left, *room])})"
+        return call("if not predict_one", [*arguments, "_address", *left, *room], indent, 1) + ":"
+
+    @property
+    def initial_rows(self) -> str:
+        """
+        The tuple of the states that an episode is given, as rows of its own.
+        """
+        rows = [
+            f"_exactly({array.label}, {array.name}, {array.shape}, np.{array.numpy}).flatten()"
+            for array in (state.before for state in self.memory)
+        ]
+        return tuple_source(rows, len("self._before = "), 8)
+
+    @property
+    def kept(self) -> list[str]:
+        """
+        What an episode's states and the places of the next ones are assigned to: rows.
+        """
+        before = [state.before.name if state.before.flat else f"{state.before.name}_row" for state in self.memory]
+        after = [state.after.name for state in self.memory]
+        return [", ".join(names) if len(names) > 1 else f"({names[0]},)" for names in (before, after)]
 
     def result(self, form: str, indent: int = 4) -> str:
         """
@@ -254,9 +278,9 @@ class GeneralView:
     @property
     def next_state(self) -> str:
         """
-        The next states in their shapes.
+        The next states.
         """
-        return ", ".join(state.after.given("shape") for state in self.memory)
+        return ", ".join(state.after.name for state in self.memory)
 
     def at(self, length: int) -> "GeneralView":
         """

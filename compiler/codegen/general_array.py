@@ -135,12 +135,19 @@ class GeneralArray:
         """
         return self.shape == f"({self.count},)" or (self.follows and len(self.sizes) == 1)
 
+    @property
+    def row(self) -> str:
+        """
+        The expression of the values of one observation, of an array in its shape, as a row.
+        """
+        return self.name if self.flat else f"{self.name}.ravel()"
+
     def given(self, form: str) -> str:
         """
-        The expression of what the caller gets: in the `shape` of one observation, with `rows` in front, or as a `row`.
+        The expression of what the caller gets: in the `shape` of one observation, with `rows` in front, or as it `is`.
         """
         inside = list(map(passes, self._dims))
-        if form == "row" or (form == "shape" and self.flat):
+        if form == "is" or (form == "shape" and self.flat):
             return self.name
         return f"{self.name}.reshape({', '.join(inside if form == 'shape' else ['rows', *inside]) or '()'})"
 

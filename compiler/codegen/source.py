@@ -9,12 +9,12 @@ from compiler.codegen.naming import literal
 WIDTH = 120
 
 
-def call(function: str, arguments: list[str], indent: int = 4) -> str:
+def call(function: str, arguments: list[str], indent: int = 4, after: int = 0) -> str:
     """
-    The source of a call, over several lines if it does not fit on one.
+    The source of a call, over several lines if it does not fit on one, `after` which come so many characters.
     """
     inside = ", ".join(arguments)
-    if indent + len(function) + len(inside) + 2 <= WIDTH:
+    if indent + len(function) + len(inside) + 2 + after <= WIDTH:
         return f"{function}({inside})"
     margin = " " * (indent + 4)
     if len(margin) + len(inside) <= WIDTH:

@@ -12,7 +12,7 @@ from tests.thorough import chosen
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", chosen(("logistic", "sentiment"), "logistic"))
+@pytest.mark.parametrize("key", chosen(("logistic", "sentiment", "walker"), "logistic"))
 def test_everybody_agrees(key, tmp_path, monkeypatch):
     monkeypatch.setattr(programs, "_compiled", lambda module: module)  # compiling takes a minute, and g++
     table = programs._table(Bench(tmp_path), QUICK, key, PROGRAMS[key], 1)

@@ -111,8 +111,35 @@ def test_buffers_that_are_overwritten_are_states(tmp_path):
     assert np.ptp([first, episode.predict(np.ones((1, 7), np.float32))], axis=0).max() > 1e-4
     episode.reset()
     np.testing.assert_array_equal(episode.predict(np.ones((1, 7), np.float32)), first)
+    wrong = (np.zeros(16, np.float32), np.zeros((1, 1, 16), np.float32))
     with pytest.raises(ValueError, match="hidden_state: expected shape"):
-        predictor.predict(np.ones((1, 7), np.float32), (np.zeros(16, np.float32), np.zeros((1, 1, 16), np.float32)))
+        predictor.predict(np.ones((1, 7), np.float32), wrong)
+    check_states_of_episodes(predictor, np.ones((1, 7), np.float32), wrong)
+
+
+def check_states_of_episodes(predictor, observation, wrong) -> None:
+    """
+    The state of an episode is the caller's: it may be kept, looked at later and given back.
+    """
+    episode = predictor.Episode()
+    episode.predict(observation)
+    kept = episode.state
+    before = [array.copy() for array in kept]
+    second = episode.predict(observation)
+    third = episode.predict(observation.tolist())
+    np.testing.assert_array_equal(predictor.predict(observation, kept)[0], second)
+    for array, expected, state in zip(kept, before, predictor.SPEC["states"], strict=True):
+        np.testing.assert_array_equal(array, expected)
+        assert array.shape == state["shape"]
+    episode.state = kept
+    with pytest.raises(ValueError, match="NaN"):
+        episode.predict(np.full_like(observation, np.nan))
+    with pytest.raises(ValueError, match="expected shape"):
+        episode.state = wrong
+    np.testing.assert_array_equal(episode.predict(observation), second)
+    np.testing.assert_array_equal(episode.predict(observation), third)
+    for array, expected in zip(kept, before, strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
 @pytest.mark.slow

@@ -81,7 +81,11 @@ def test_states_are_passed_on_and_kept(modules):
     np.testing.assert_array_equal(episode.predict([1, 2]), one)
     with pytest.raises(ValueError, match="NaN"):
         episode.predict([np.nan, 0])
+    kept = episode.state
     np.testing.assert_array_equal(episode.predict(step), two)
+    episode.state = kept
+    np.testing.assert_array_equal(episode.predict(step), two)
+    np.testing.assert_array_equal(kept.total, state.total)
     episode.reset()
     np.testing.assert_array_equal(episode.predict(step), one)
 
