@@ -67,14 +67,13 @@ def chosen(g: Drawn, x: str) -> str:
     """
     logits = linear(g, x)
     (features,) = g.dims(logits)
-    kinds = [(), (features,), (1,) * features, *[(1, features - 1)] * (features > 1)]
-    sizes = g.pick(*kinds)
-    if g.pick(False, True):
+    sizes = g.pick((), (features,), (1,) * features, (1, features - 1) if features > 1 else ())
+    if g.pick(False, False, True):
         masks = g.given(features, dtype=DType.BOOL)
         scores = g.node("mask", g.node("log_softmax", logits, sizes=sizes), masks)
     else:
         scores = g.node("softmax", logits, sizes=sizes, scale=g.pick(1.0, 1.0, -1.0))
-    g.node("argmax", scores, sizes=g.pick(sizes, sizes, *kinds))
+    g.node("argmax", scores, sizes=g.pick(sizes, sizes, (), (features,)))
     return scores
 
 

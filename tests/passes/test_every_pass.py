@@ -25,7 +25,9 @@ from tests.models import observations, policy
 from tests.strategies import inputs_of
 from tests.thorough import THOROUGH
 
-OPTIONS = st.builds(BuildOptions, lanes=st.sampled_from(LANES), nonfinite=st.sampled_from(["raise", "propagate"]))
+OPTIONS = st.builds(
+    BuildOptions, lanes=st.sampled_from(LANES), nonfinite=st.sampled_from([*["raise"] * 3, "propagate"])
+)
 
 
 NETWORKS_TRIED = 1500 if THOROUGH else 80
