@@ -7,6 +7,13 @@ import math
 from tests.drawn import Drawn
 
 
+def one_image(g: Drawn, x: str) -> str:
+    """
+    An image of general models, new or the elements of something else, which seldom look like one.
+    """
+    return g.given(1, 2, 4, 6) if g.pick(True, False) else g.shaped(x, 4)
+
+
 def windows(g: Drawn, sides: list[int]) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
     """
     A kernel that fits an image, and the stride, padding and dilation of it.
@@ -30,7 +37,7 @@ def convolved_one(g: Drawn, x: str) -> str:
 
 
 def convolved(g: Drawn, x: str) -> str:
-    image = g.shaped(x, 4)
+    image = one_image(g, x)
     _, channels, *sides = g.dims(image)
     window, attributes = windows(g, sides)
     groups = g.pick(*(size for size in range(1, channels + 1) if channels % size == 0))
@@ -59,13 +66,13 @@ def wide(g: Drawn, x: str) -> str:
 
 
 def pooled(g: Drawn, x: str) -> str:
-    image = g.shaped(x, 4)
+    image = one_image(g, x)
     *_, height, width = g.dims(image)
     kernel = (g.size(min(3, height)), g.size(min(3, width)))
     shape = {"kernel": kernel, "stride": (g.size(2), g.size(2)), "padding": (g.pick(0, kernel[0] // 2), 0)}
     match g.pick("max_pool", "avg_pool", "adaptive_avg_pool"):
         case "adaptive_avg_pool":
-            return g.node("adaptive_avg_pool", image, size=g.pick((1, 1), (height, 1), (2, 3)))
+            return g.node("adaptive_avg_pool", image, size=g.pick((1, 1), (height, 1), (2, 3), (4, 3)))
         case "max_pool":
             return g.node("max_pool", image, **shape, ceil=g.pick(False, True))
         case _:

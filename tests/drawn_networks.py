@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from compiler.ir import DType, Model, State
 from tests.drawn import Drawn
-from tests.drawn_images import convolved, convolved_alike, convolved_one, pooled, wide
+from tests.drawn_images import convolved, convolved_alike, convolved_one, one_image, pooled, wide
 
 EPSILON = 2.0**-10
 
@@ -57,7 +57,9 @@ def looked_up(g: Drawn, x: str) -> str:
     if g.pick(False, True):
         bits = g.node("flatten", bits)
     if g.pick(True, False):
-        bits = g.node("concat", *g.shuffled([bits, g.shaped(x, 1), *[bits] * g.pick(0, 1)]))
+        row = g.shaped(x, 1)
+        more = g.pick([], [bits], [row], [g.activation(row)])
+        bits = g.node("concat", *g.shuffled([bits, row, *more]))
     return [linear(g, bits) for _ in range(g.pick(1, 2))][-1]
 
 
@@ -117,20 +119,27 @@ def scaled(g: Drawn, x: str) -> str:
 
 def combined(g: Drawn, x: str) -> str:
     """
-    Two layers' results, or one and what it is made of, together; one may be spread over the other.
+    Two layers' results, or one and what it is made of, together.
     """
     if g.pick(True, False):
         filters = g.pick(16, 4, 3)
-        first = convolved_alike(g, g.shaped(x, 4), filters)
+        first = convolved_alike(g, one_image(g, x), filters)
         parts = [convolved_alike(g, first, filters), g.pick(first, convolved_alike(g, first, filters))]
     else:
         first = linear_over(g, x, g.pick(3, 1, 16))
         parts = [linear_over(g, first, g.dims(first)[-1]), first]
     parts = [g.activation(part) if g.pick(*[False] * 4, True) else part for part in parts]
-    if g.pick(*[False] * 4, True):
-        axis = len(g.dims(parts[1])) - 1
-        parts[1] = g.node("reduce_mean", parts[1], axes=(axis,), keep=True)
-    return g.node(g.pick("plus", "plus", "times", "minus"), *g.shuffled(parts))
+    return g.node(g.pick("plus", "plus", "plus", "times", "minus"), *g.shuffled(parts))
+
+
+def gated(g: Drawn, x: str) -> str:
+    """
+    A layer's result and its means, which are spread over it.
+    """
+    layer = g.pick(convolved, linear_over)(g, x)
+    axis = g.pick(*range(len(g.dims(layer))))
+    means = g.node("reduce_mean", layer, axes=(axis,), keep=True)
+    return g.node(g.pick("times", "plus"), *g.shuffled([layer, means]))
 
 
 def multiplied(g: Drawn, x: str) -> str:
@@ -149,11 +158,12 @@ def embedded(g: Drawn, x: str) -> str:
     count = g.pick(4, 1, 7)
     rows = [g.node("embedding", words, g.weight(count, width)) for _ in range(g.pick(1, 1, 2))][-1]
     for move in g.pick((), ("permute",), ("reshape",), ("permute", "reshape"), ("reshape", "permute")):
-        *outer, _ = g.dims(rows)
+        *outer, last = g.dims(rows)
         if move == "permute":
-            rows = g.node(move, rows, order=(*reversed(range(len(outer))), len(outer)))
+            kept = (*reversed(range(len(outer))), len(outer))
+            rows = g.node(move, rows, order=g.pick(kept, kept, kept[::-1]))
         else:
-            rows = g.node(move, rows, shape=g.pick((math.prod(outer), width), (1, *outer, width)))
+            rows = g.node(move, rows, shape=g.pick((math.prod(outer), last), (1, *outer, last)))
     rows = linear_over(g, rows, g.pick(count, width, 5))
     return linear_over(g, rows, g.pick(count, width, 3)) if g.pick(False, True) else rows
 
@@ -198,7 +208,8 @@ def arranged(g: Drawn, x: str) -> str:
         case "permute":
             return g.node("permute", x, order=tuple(g.shuffled(range(rank))))
         case "reshape":
-            return g.node("reshape", x, shape=g.pick(dims[::-1], (math.prod(dims),), (1, *dims), dims))
+            x = g.node("reshape", x, shape=g.pick(dims[::-1], (math.prod(dims),), (1, *dims), dims))
+            return g.node("reshape", x, shape=dims) if g.pick(True, False) else x
         case "layer_norm":
             return g.node("layer_norm", x, g.scale(*dims[axis:]), g.weight(*dims[axis:]), count=rank - axis)
         case "slice":
@@ -216,15 +227,15 @@ def remembered(g: Drawn, x: str) -> str:
     size = g.size(3)
     before = g.given(size)
     after = g.node("add", linear(g, before, size), linear(g, x, size))
-    after = g.activation(after) if g.pick(True, False) else after
+    after = g.activation(after) if g.pick(True, False) else g.node("reshape", after, shape=(size,))
     g.states.append(State(g.name(), before, after, g.weight(size)))
     return after
 
 
 PARTS = (
-    *(linear, normalised, averaged, by_feature, looked_up, chosen, chosen, bounded, bounded, divided, divided),
-    *(convolved_one, convolved, wide, wide, wide, pooled, linear_over, scaled, combined, combined, combined),
-    *(multiplied, embedded, stepped, attended, arranged, remembered),
+    *(linear, normalised, averaged, by_feature, looked_up, *[chosen] * 3, *[bounded] * 2, *[divided] * 2),
+    *(convolved_one, convolved, *[wide] * 3, pooled, linear_over, *[scaled] * 2, *[combined] * 3, gated, multiplied),
+    *(embedded, stepped, attended, *[arranged] * 2, remembered),
 )
 """Those stand several times that would do nothing for their pass too often."""
 MOST = 8
@@ -247,11 +258,11 @@ def network(seed: int, which: int = (1 << MOST) - 1, *, policy: bool | None = No
     for place in range(MOST):
         g.rng = np.random.default_rng((seed, place))
         if which >> place & 1:
-            result = g.pick(*PARTS)(g, g.values[-min(g.pick(1, 1, 2, 4), len(g.values))])
+            result = g.pick(*PARTS)(g, g.values[-min(g.pick(1, 1, 2, 4, 99), len(g.values))])
             if result in g.values and g.pick(False, True):
                 g.activation(result)
     return g.model(g.pick(False, False, True) if policy is None else policy)
 
 
 SEEDS = st.integers(0, 1 << 32)
-SOME = st.integers(1, (1 << MOST) - 1)
+SOME = st.integers(1, (1 << MOST) - 1) | st.just((1 << MOST) - 1)

@@ -71,7 +71,7 @@ class Constants:
         after = uses(self.model.with_graph(graph, self.tensors))
         computed = {name for node in self.model.nodes for name in node.outputs}
         still = {name for node in graph for name in node.outputs}
-        gone = (self._uses.keys() - after.keys() - still) | (computed - still)
+        gone = (self._uses.keys() - after.keys() - still - {*self.model.inputs}) | (computed - still)
         return self.model.with_graph(graph, {key: value for key, value in self.tensors.items() if key not in gone})
 
 

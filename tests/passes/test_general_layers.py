@@ -153,6 +153,16 @@ def test_reshapes_in_a_row_become_one():
     check_same(model, after)
 
 
+def test_an_input_stays_of_which_only_a_reshape_is_made_that_nobody_reads():
+    found = Images()
+    other = found.input("other", DType.FLOAT32, (BATCH, 6))
+    found.add("reshape", [other], "rows", shape=(2, 3))
+    model = replace(found.general(found.add("tanh", ["image"], "tanh")), inputs=("image", other))
+    after = apply(sink_reshapes, model)
+    assert ops(after) == ["tanh"]
+    assert after.inputs == model.inputs
+
+
 def test_an_output_is_what_has_its_elements():
     found = Images()
     computed = found.add("tanh", ["image"], "tanh")
