@@ -30,7 +30,7 @@ OPTIONS = st.builds(
 )
 
 
-NETWORKS_TRIED = 2000 if THOROUGH else 150
+NETWORKS_TRIED = 2000 if THOROUGH else 120
 ENOUGH = 0.1
 """The part of the networks that each pass must change at least."""
 
