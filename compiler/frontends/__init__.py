@@ -93,9 +93,19 @@ def read_with_source(path: Path, options: BuildOptions, *, asked: bool = True) -
     data = read_file(path)
     reader = _reader(data, path, options)
     if not asked or reader not in WITH_SOURCE:
-        return reader(data, path, options), None
+        return _certain(reader(data, path, options), path, options), None
     found = WITH_SOURCE[reader](data, path, options)
-    return found.model, found.ask
+    return _certain(found.model, path, options), found.ask
+
+
+def _certain(model: Model, path: Path, options: BuildOptions) -> Model:
+    """
+    The model, unless something had to be assumed and nothing may be.
+    """
+    if options.strict and model.origin.assumptions:
+        texts = (f"would be assumed, but for --strict: {text}" for text in model.origin.assumptions)
+        raise UnsupportedError(str(path), *texts)
+    return model
 
 
 def operations(path: Path, options: BuildOptions) -> Inventory:

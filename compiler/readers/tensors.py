@@ -7,6 +7,7 @@ an array is made. Only dense tensors of plain numbers are read.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -102,11 +103,13 @@ def state_dicts(data: bytes | memoryview, where: str) -> dict[str, tuple[tuple[s
     """
     saved = open_saved(data, where)
     found: dict[str, tuple[tuple[str, ...], Callable[[], Arrays]]] = {}
-    pending: list[tuple[tuple[str, ...], object]] = [((), saved.value)]
+    pending: deque[tuple[tuple[str, ...], object]] = deque([((), saved.value)])
+    seen: set[int] = set()
     while pending:
-        path, value = pending.pop(0)
-        if not _is_dict(value):
+        path, value = pending.popleft()
+        if not _is_dict(value) or id(value) in seen:
             continue
+        seen.add(id(value))
         entries = {key: each for key, each in mapping(value, where).items() if isinstance(key, str)}
         if entries.keys() >= OPTIMIZER or len(path) > DEEPEST:
             continue

@@ -217,6 +217,14 @@ def test_all_missing_ops_are_named_with_the_nearest():
     assert "the nearest that is" in refused(graph_of([node("LpPool", kernel_shape=[2])]))
 
 
+def test_ops_of_other_tools_say_where_they_come_from():
+    model = graph_of([node("DynamicQuantizeLinear", "x", "q s z"), node("Cast", "q", "y", to=1)])
+    assert "give the file from before its quantisation" in refused(model)
+    model = graph_of([helper.make_node("FusedGemm", ["x"], ["y"], domain="com.microsoft")])
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    assert "before onnxruntime optimised it" in refused(model)
+
+
 def test_random_nodes_are_refused():
     assert "draws at random" in refused(graph_of([node("RandomNormalLike")]))
 

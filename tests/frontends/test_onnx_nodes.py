@@ -32,7 +32,8 @@ DIFFERENT = {
 HALF = re.compile("b?f(loat)?16", re.IGNORECASE)
 REASONS = (
     (
-        r"(is not compiled|is not compiled; the nearest that is: \w+|runs a graph of its own.*|is of the domain .*)$",
+        r"(is not compiled|is not compiled; the nearest that is: \w+|runs a graph of its own.*|is of the domain .*"
+        r"|is not compiled, as quantised.*)$",
         "op",
     ),
     (r": is compiled (with|for|where)|is not compiled with|pads in the mode|as in training", "a form of an op"),

@@ -5,6 +5,7 @@ Files of weights as training leaves them, put into their module: the tensors are
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def test_checkpoints_of_training(tmp_path, name):
 
 
 def test_several_places_are_not_chosen_among(tmp_path):
-    torch.save({"model": TENSORS, "average": TENSORS}, tmp_path / "weights.pth")
+    torch.save({"model": TENSORS, "average": dict(TENSORS)}, tmp_path / "weights.pth")
     with pytest.raises(CheckpointError, match=r"may be 'model'; 'average': save those that are meant"):
         filled(network(), tmp_path / "weights.pth")
 
@@ -204,6 +205,13 @@ def test_factories_that_make_nothing_to_compile(factories, tmp_path, name, text)
 def test_inputs_that_forward_does_not_take(factories, tmp_path):
     with pytest.raises(UnsupportedError, match="missing a required argument"):
         frontends.read(tmp_path / "weights.pth", factories("nothing"))
+
+
+def test_nothing_is_assumed_under_strict(factories, tmp_path):
+    torch.save({"model": nn.Linear(4, 5).state_dict()}, tmp_path / "weights.pth")
+    assert frontends.read(tmp_path / "weights.pth", factories("parallel")).origin.assumptions
+    with pytest.raises(UnsupportedError, match="but for --strict: that the module's tensors are 'model'"):
+        frontends.read(tmp_path / "weights.pth", replace(factories("parallel"), strict=True))
 
 
 @pytest.mark.parametrize("name", ["wrapped", "parallel"])

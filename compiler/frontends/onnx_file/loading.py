@@ -22,6 +22,8 @@ MOST_ELEMENTS = 1 << 31
 LISTED = 50
 CONDITION = "If"
 """The op whose graphs are compiled: the branch that is taken, where that is known at build time."""
+RUNTIME = "com.microsoft"
+"""The domain of ops that onnxruntime puts in the place of several others."""
 OWN = ("", "ai.onnx")
 """The domain of ONNX's own ops, by both of its names."""
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
@@ -170,7 +172,8 @@ def _findings(model: ModelProto) -> Iterator[str]:
     for node in nodes_of(graph):
         where = f"node {quote(node.name or ', '.join(node.output))} ({quote(node.op_type)[1:-1]})"
         if node.domain not in OWN:
-            yield f"{where} is of the domain {quote(node.domain)}; only ONNX's own ops are compiled"
+            hint = ": give the file from before onnxruntime optimised it" if node.domain == RUNTIME else ""
+            yield f"{where} is of the domain {quote(node.domain)}; only ONNX's own ops are compiled{hint}"
         if node.op_type != CONDITION and any(True for _ in graphs_in(node)):
             text = "as loops do, which is not compiled: export the model with its steps unrolled"
             yield f"{where} runs a graph of its own, {text}"

@@ -2,6 +2,7 @@
 An ONNX graph to a model: node by node, by the table of translations.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -36,6 +37,8 @@ COMPILED = frozenset({*TRANSLATIONS, CONDITION})
 RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
+QUANTISED = re.compile("[qQ]uantize|Integer|^QLinear")
+"""Ops of quantised models."""
 
 
 def translate(model: ModelProto, name: str, origin: Origin, *, allow_nonfinite: bool = False) -> Model:
@@ -326,6 +329,9 @@ def _missing(op: str, nodes: Iterable[NodeProto]) -> str:
     others = f", and {len(more)} more of it" if more else ""
     if op in RANDOM:
         return f"{place_of(first, set())} draws at random, which is not compiled{others}"
+    if QUANTISED.search(op):
+        text = "is not compiled, as quantised models are not: give the file from before its quantisation"
+        return f"{place_of(first, set())} {text}{others}"
     found = nearest_to(op)
     instead = f"; the nearest that is: {found}" if found else ""
     return f"{place_of(first, set())} is not compiled{others}{instead}"
