@@ -16,6 +16,7 @@ import compiler
 from compiler import BuildOptions, CheckpointError, PolicycError, UnsupportedError, VerificationError, frontends
 from compiler.cli import cli
 from compiler.compare_source import SourceComparison
+from compiler.compare_source.agent import loaded
 from compiler.verify_package import verify_package
 from tests import stand_in
 
@@ -133,8 +134,17 @@ def test_what_sb3_cannot_load_is_said(tmp_path):
 def test_a_missing_library_is_named(tmp_path, monkeypatch):
     for name in ("stable_baselines3", "sb3_contrib"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(PolicycError, match=r"PPO: stable_baselines3 is not installed \(pip install policyc\[sb3\]\)"):
+    with pytest.raises(PolicycError, match=r"stable_baselines3 is not installed: pip install 'policyc\[sb3\]'"):
         verify_package(build("cartpole", tmp_path), against=MODEL / "cartpole.zip", trust=True)
+
+
+@pytest.mark.parametrize("name", ["stable_baselines3:A2C", "stable_baselines3:PPO", "sb3_contrib:TRPO"])
+def test_algorithms_of_one_policy_class_are_told_apart(tmp_path, name):
+    package, algorithm = name.split(":")
+    kind = getattr(pytest.importorskip(package), algorithm)
+    kind("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "agent.zip")
+    with loaded(tmp_path / "agent.zip", None, trust=True) as agent:
+        assert agent.name == algorithm
 
 
 @pytest.mark.slow

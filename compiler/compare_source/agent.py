@@ -30,6 +30,9 @@ ALGORITHMS = {
 }
 """By the module of the policy class, the algorithms that store it. Their `predict` is the same: any of them will do."""
 
+MARKS = {"stable_baselines3:PPO": "clip_range", "sb3_contrib:TRPO": "cg_max_steps"}
+"""Fields of `data` that only one of these algorithms has."""
+
 UNNEEDED = {
     "learning_rate": 0.0,
     "lr_schedule": lambda _: 0.0,
@@ -93,16 +96,19 @@ def loaded(checkpoint: Path, vecnormalize: Path | None, trust: bool) -> Iterator
     Raises:
         PolicycError: the checkpoint is not trusted or can't be loaded, or SB3 is not installed.
     """
-    policy_module = _policy_module(checkpoint, trust)
+    algorithms = _algorithms(checkpoint, trust)
     with _gym_as_gymnasium(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SB3 warns about what it can't restore of older files
-        model = _load(checkpoint, policy_module)
+        model = _load(checkpoint, algorithms)
         yield Agent(model, None if vecnormalize is None else _load_normalizer(vecnormalize, model))
 
 
-def _policy_module(checkpoint: Path, trust: bool) -> str:
+def _algorithms(checkpoint: Path, trust: bool) -> list[str]:
     """
-    The module of the policy class, from the text that SB3 stores beside each pickle: read without executing anything.
+    The algorithms that may have saved a file, the likeliest first.
+
+    They follow from the module of the policy class, which SB3 stores as text beside the pickle, and from the names of
+    fields: nothing is executed.
     """
     where = str(checkpoint)
     if not checkpoint.is_file():
@@ -125,23 +131,29 @@ def _policy_module(checkpoint: Path, trust: bool) -> str:
         )
     if name not in ALGORITHMS:
         raise UnsupportedError(where, f"its policy class is of {quote(name)}; known are {', '.join(ALGORITHMS)}")
-    return name
+
+    def unlikely(algorithm: str) -> int:
+        mark = MARKS.get(algorithm)
+        return 1 if mark is None else 0 if mark in data else 2
+
+    return sorted(ALGORITHMS[name], key=unlikely)
 
 
-def _load(checkpoint: Path, policy_module: str) -> Any:
+def _load(checkpoint: Path, algorithms: list[str]) -> Any:
     failures = []
-    for name in ALGORITHMS[policy_module]:
+    for name in algorithms:
         package, algorithm = name.split(":")
         try:
             kind = getattr(importlib.import_module(package), algorithm)
         except ImportError:
-            failures.append(f"{algorithm}: {package} is not installed (pip install policyc[sb3])")
+            failures.append(f"{package} is not installed: pip install 'policyc[sb3]'")
             continue
         try:
             return kind.load(checkpoint, device="cpu", custom_objects=UNNEEDED)
         except Exception as error:
             failures.append(f"{algorithm} can't load it: {type(error).__name__}: {quote(str(error), 200)}")
-    raise (CheckpointError if any("load it" in text for text in failures) else BuildError)(str(checkpoint), *failures)
+    kind = CheckpointError if any("load it" in text for text in failures) else BuildError
+    raise kind(str(checkpoint), *dict.fromkeys(failures))
 
 
 def _load_normalizer(path: Path, model: Any) -> Any:

@@ -47,7 +47,16 @@ def check_options(description: Description, options: BuildOptions, findings: Fin
             continue
         agreed = findings.attempt(lambda agrees=agrees, value=value: agrees(description, value))  # type: ignore[misc]
         if agreed is False:
-            findings.contradiction(f"{flag(name)} {value} contradicts the file, which knows better; leave it out")
+            findings.contradiction(f"{_given(name, value)} contradicts the file, which knows better; leave it out")
+
+
+def _given(name: str, value: object) -> str:
+    """
+    An option with its value, as it is written on the command line.
+    """
+    if isinstance(value, bool):
+        return flag(name if value else f"no_{name}")
+    return f"{flag(name)} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
 def _same_bound(name: str) -> Callable[[Description, tuple[float, ...]], bool]:
