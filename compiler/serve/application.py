@@ -196,6 +196,8 @@ class Application:
         self.waiting += 1
         try:
             if route is None:
+                if self.token:  # what there is instead is not for everybody
+                    self._authorize(headers.get("authorization"))
                 raise self._unknown(path)
             handler = route.handlers.get(method)
             if handler is None:

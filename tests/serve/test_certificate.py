@@ -70,6 +70,10 @@ def test_https_and_a_token(tmp_path, package, certificate):
         for given in ({}, {"Authorization": "Bearer a secre"}, {"Authorization": "Basic a secret"}):
             with pytest.raises(OSError, match="401"):
                 ask(**given)
+        # Nor is it told to everybody which models there are.
+        for place in ("models", "models/other", "v2/models/other/infer", "nothing"):
+            with pytest.raises(OSError, match="401"):
+                urlopen(f"{server.url}/{place}", context=context)
         # Probes of an orchestrator have no token.
         with urlopen(f"{server.url}/v2/health/ready", context=context) as ready:
             assert ready.status == 200
@@ -141,7 +145,8 @@ def test_a_changed_certificate_and_token_are_read_again_without_losing_a_request
             assert stream.ask(post(body(4), "/predict", "Authorization: Bearer second")).json == {"action": 8}
         # A worker that begins now can't: the other one answers alone, until there is a certificate again.
         os.kill(workers[0], signal.SIGKILL)
-        eventually(lambda: "worker 1 can't begin" in server.log.read_text())
+        eventually(lambda: "ended with status 1" in server.log.read_text())
+        assert "worker 1 can't begin: " in server.log.read_text()
         for number in range(4):
             with Stream(anybody.wrap_socket(server.connect())) as stream:
                 given = post(body(number), "/predict", "Authorization: Bearer second")

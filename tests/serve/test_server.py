@@ -110,7 +110,8 @@ def test_nobody_waits_for_a_worker_that_can_not_begin(tmp_path, package):
         time.sleep(0.6)
         write_package(package, build=1, source="raise ValueError('broken')\n")
         os.kill(server.workers[0], signal.SIGKILL)
-        eventually(lambda: "can't begin" in server.log.read_text())
+        eventually(lambda: "ended with status 1" in server.log.read_text())
+        assert "can't begin" in server.log.read_text()
         # About half of these would be the missing worker's.
         assert [predict(server, number) for number in range(20)] == [2 * number for number in range(20)]
         write_package(package, build=2)
