@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from compiler.check import check
 from compiler.errors import CheckpointError, PolicycError, UnsupportedError
-from compiler.frontends import read
+from compiler.frontends import operations, read
 from compiler.frontends.onnx_file import is_onnx, read_onnx
 from compiler.options import BuildOptions
 from tests.frontends.onnx_files import one_node, with_output_shapes
@@ -174,6 +174,21 @@ def test_conditions_and_loops_that_are_not_known_are_refused():
     assert "(Scan) runs a graph of its own" in refused(model)
 
 
+def test_what_a_branch_holds_is_refused_where_it_is_taken(tmp_path):
+    branches = {name: branch_of(op, name) for name, op in (("then_branch", "NonZero"), ("else_branch", "Relu"))}
+    for known in (True, False):
+        model = graph_of([node("If", "c", **branches)], constants=[constant("c", known)])
+        path = tmp_path / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        found = operations(path, BuildOptions())
+        assert found.supported is not known
+        if known:
+            assert "node that gives 'then_branch' (NonZero): is not compiled" in refused(model)
+            assert "NonZero" in found.operations[0].refusals[0]
+        else:
+            assert read_model(model).nodes
+
+
 def branch_of(op, name):
     return helper.make_graph([node(op, "x", name)], name, [], [helper.make_tensor_value_info(name, FLOAT, None)])
 
@@ -229,7 +244,10 @@ def test_random_nodes_are_refused():
     assert "draws at random" in refused(graph_of([node("RandomNormalLike")]))
 
 
-def test_nodes_that_no_output_needs_do_not_matter():
+def test_nodes_that_no_output_needs_do_not_matter(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(graph_of([node("Relu"), node("NonZero", "x", "z")]).SerializeToString())
+    assert operations(path, BuildOptions()).supported
     assert len(read_model(graph_of([node("Relu"), node("NonZero", "x", "z")])).nodes) == 3
 
 

@@ -8,14 +8,14 @@ from onnx import ModelProto
 from compiler.errors import UnsupportedError
 from compiler.frontends.onnx_file.loading import inputs_of, kind_of_type
 from compiler.frontends.onnx_file.program import COMPILED, RANDOM, nearest_to, place_of, tried
-from compiler.frontends.onnx_file.walking import nodes_of
+from compiler.frontends.onnx_file.walking import needed
 from compiler.frontends.operations import Collector, Inventory, without
 from compiler.ir import DType
 
 
 def inventory(model: ModelProto, where: str, form: str) -> Inventory:
     """
-    All operations of a graph, and why those can't be compiled that can't.
+    All operations of a graph that an output depends on, and why those can't be compiled that can't.
     """
     found = Collector(form)
     refused: dict[str, str] = {}
@@ -24,7 +24,7 @@ def inventory(model: ModelProto, where: str, form: str) -> Inventory:
             refused[result] = reason
     except UnsupportedError as error:
         found.findings += error.findings
-    for node in nodes_of(model.graph):
+    for node in needed(model.graph.node, [output.name for output in model.graph.output]):
         place = str(place_of(node, set()))
         if node.op_type in COMPILED:
             (reason,) = without(place, [refused.get(node.output[0], "")])

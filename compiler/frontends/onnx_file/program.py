@@ -142,9 +142,6 @@ class _Translation:
                 unknown.update(node.output)
                 continue
             try:
-                self.graph.place = place_of(node, self.read)
-                if node.op_type not in COMPILED:
-                    self.graph.refuse("is not compiled")
                 self._translate(node)
             except UnsupportedError as error:
                 yield node.output[0], "; ".join(error.findings)
@@ -196,6 +193,8 @@ class _Translation:
         """
         where = self.origin.file
         self.graph.place = place_of(node, self.read)
+        if node.op_type not in COMPILED:
+            self.graph.refuse("is not compiled")
         absent = [name for name in node.input if name not in self.values]
         if absent:
             raise CheckpointError(where, f"{self.graph.place} reads {quote(absent[0])}, which nothing gives")
