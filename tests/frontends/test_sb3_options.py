@@ -56,9 +56,11 @@ def test_options_that_agree_with_the_file_are_accepted(tmp_path):
 def test_options_that_contradict_the_file_are_refused(name, tmp_path):
     path = zip_file(tmp_path, "ppo_box")
     (finding,) = refusal(path, BuildError, **{name: OTHER[name]})
-    value = OTHER[name]
-    shown = "" if value is True else f" {','.join(map(str, value)) if isinstance(value, tuple) else value}"
-    assert finding.startswith(f"--{name.replace('_', '-')}{shown} contradicts the file")
+    value, option = OTHER[name], name.replace("_", "-")
+    values = value if isinstance(value, tuple) else (value,)
+    switches = {True: f"--{option}", False: f"--no-{option}"}
+    shown = switches[value] if isinstance(value, bool) else f"--{option} {','.join(map(str, values))}"
+    assert finding.startswith(f"{shown} contradicts the file")
 
 
 def test_all_contradictions_are_reported_at_once(tmp_path):
