@@ -19,7 +19,7 @@ from benchmarks.contest import QUICK, WALL, Contestant, Effort
 from benchmarks.kernel import CHAINS, STEPS, multiply_adds
 from benchmarks.peers import checked, entered, session
 from benchmarks.report import Table, measured
-from benchmarks.subjects import Bench, cores, threads
+from benchmarks.subjects import Bench, cores
 from compiler.ir import Model
 from compiler.ops import OPS
 
@@ -75,18 +75,15 @@ def _table(bench: Bench, effort: Effort, key: str, program: Any, count: int) -> 
     entrants = [ours, *(entered(name, prepare, expected) for name, prepare in peers.items())]
     what = f"{program.together} observations" if program.together > 1 else "one observation"
     title = f"{program.title}, {what}, {'one thread' if count == 1 else f'{count} threads'}"
-    with threads(count):
-        if count > 1:
-            return measured(f"program-{key}-{count}", title, entrants, effort, program.two_threads, WALL)
-        table = measured(f"program-{key}", title, entrants, effort, program.reach)
-        # Multiply-adds without a pause make a processor slow down, and with it whoever has the next turn.
-        words = (
-            package
-            if program.target == "numba"
-            else compiler.build(module, out=bench.folder, name=key, **options).load()
-        )
-        most = _limit(build.model, words, program.together if not program.fixed else 1)
-        limit = measured(table.name, table.title, [ours, most], effort).rows[-1]
+    if count > 1:
+        return measured(f"program-{key}-{count}", title, entrants, effort, program.two_threads, WALL)
+    table = measured(f"program-{key}", title, entrants, effort, program.reach)
+    # Multiply-adds without a pause make a processor slow down, and with it whoever has the next turn.
+    words = (
+        package if program.target == "numba" else compiler.build(module, out=bench.folder, name=key, **options).load()
+    )
+    most = _limit(build.model, words, program.together if not program.fixed else 1)
+    limit = measured(table.name, table.title, [ours, most], effort).rows[-1]
     return replace(table, rows=(*table.rows, limit))
 
 

@@ -2,6 +2,8 @@
 The predictors that are measured, built from their checkpoints into a temporary folder.
 """
 
+import importlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,24 +168,20 @@ class Subject:
 
 def cores() -> int:
     """
-    The threads that Numba would use.
+    The threads that predictors have: as many as processors that this process may use.
     """
-    import numba
-
-    config: Any = numba.config  # the types know nothing of its settings
-    return int(config.NUMBA_NUM_THREADS)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
+def threads(predictor: ModuleType, count: int) -> Iterator[None]:
     """
-    Lets Numba use that many threads.
+    Lets a policy's predictor divide large batches among that many threads.
     """
-    import numba
-
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(count, cores()))
+    module: Any = importlib.import_module(f"{predictor.__name__}.threads")
+    before = module.THREADS
+    module.THREADS = min(count, before)
     try:
         yield
     finally:
-        numba.set_num_threads(before)
+        module.THREADS = before

@@ -107,7 +107,7 @@ def _batches(
     tables, predict = [], subject.predictor.predict
     for number in sorted({1, cores()}):
         work = subject.work(count, size, number)
-        with threads(number):
+        with threads(subject.predictor, number):
             ours = Contestant("policyc predict", lambda rows: predict(rows)[0], work.rows)
             entrants = [peers.checked(ours, work.expected), *_others(subject, work, bare)]
             noun = "one thread" if number == 1 else f"{number} threads"

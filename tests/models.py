@@ -135,7 +135,7 @@ import numpy as np
 kernel = inline = lambda function: function
 
 
-def entry(*arguments, release_lock=True, parallel=False):
+def entry(*arguments, release_lock=True):
     return np.errstate(all="ignore")
 """
 """A `jit.py` that compiles nothing."""

@@ -182,13 +182,6 @@ class GivenView:
         """
         return tuple_source([view.at("row", "rows") for view in self.inputs], len("return "))
 
-    @property
-    def chunk_arrays(self) -> str:
-        """
-        The caller's arrays from their addresses, as a tuple.
-        """
-        return tuple_source([f"pointer({array.name}, {array.floats})" for array in self.arrays], 9, 8)
-
     def addresses(self, names: list[str]) -> str:
         """
         The tuple of the addresses of arrays.

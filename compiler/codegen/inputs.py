@@ -55,14 +55,6 @@ class ArrayView:
         return "bool_" if self.dtype == "bool" else self.dtype
 
     @property
-    def floats(self) -> str:
-        """
-        How many float32 take the place of all its values, as source.
-        """
-        words = WORDS.get(self.dtype)
-        return f"(rows * {self.total} + 3) // 4" if words is None else _product("rows", self.total * words)
-
-    @property
     def counter(self) -> str:
         """
         The word that counts its values.

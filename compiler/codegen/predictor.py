@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from compiler.codegen.calls import Steps, steps_of
 from compiler.codegen.expressions import times
+from compiler.codegen.general import PART_WORK
 from compiler.codegen.given import GivenView
 from compiler.codegen.inputs import array_views, input_views, part_views
 from compiler.codegen.interface import interface_of, shape_of
@@ -31,10 +32,6 @@ from compiler.options import BuildOptions
 
 STACK = 16384
 """float32 words of workspace that an entry point takes from the stack; more comes from the heap."""
-PARALLEL_WORK = 10_000_000
-"""Multiply-adds from which on a batch is split over threads: about 100 microseconds of one thread."""
-CHUNK_WORK = 1_000_000
-"""Multiply-adds that are worth a thread's while."""
 LONG_WORK = 100_000
 """Multiply-adds from which on a single observation is worth releasing the interpreter lock: about 2 microseconds."""
 
@@ -73,10 +70,10 @@ class PredictorView(GivenView):
     """The same as a number, without what alignment takes."""
     weights: int
     least_block: int
-    threads_from: int
+    least_part: int
+    """Observations that are worth a thread, a block at least."""
     threads: int | None
     """Threads for large batches, if that was chosen."""
-    chunk: int
     steps: Steps
     values: list[ValueView]
     extras: list[ExtraView]
@@ -210,23 +207,11 @@ class PredictorView(GivenView):
         return ["actions", "scores", *(["next_hidden", "next_cell"] if self.recurrent else [])]
 
     @property
-    def threaded_entry(self) -> str:
+    def threads_from(self) -> int:
         """
-        The decorator of the entry point that splits a batch: all numbers.
+        From how many observations on a batch is computed by several threads.
         """
-        return call("@entry", ["NUMBER"] * (3 + len(self.arrays) + len(self.results)) + ["parallel=True"], 0)
-
-    @property
-    def chunk_results(self) -> str:
-        """
-        The arrays of the results from their addresses, as a tuple.
-        """
-        words = 1 if self.action.dtype == "float32" else 2
-        state = f"rows * {self.layers_of_state * self.units}"
-        sizes = [f"rows * {self.action.count * words}", f"rows * {self.score.count} * scored", state, state]
-        return tuple_source(
-            [f"pointer({name}, {size})" for name, size in zip(self.results, sizes, strict=False)], 10, 8
-        )
+        return 2 * self.least_part
 
     def entry(self, *, before: int = 0, after: int = 0, settings: str = "") -> str:
         """
@@ -278,7 +263,6 @@ def predictor_view(
     arrays = array_views(interface, model, parts)
     inputs = input_views(interface, model, plan, parts, arrays)
     work = sum(OPS[n.op].multiply_adds([model.tensors[i] for i in n.inputs], n.attributes) for n in model.nodes)
-    chunk = -(-CHUNK_WORK // max(work, 1) // lanes) * lanes
     space, specified = interface.policy.action_space, specification(model, interface, name)
     block = times("WORKSPACE" if not plan.images else str(plan.block_words), "LANES")
     return PredictorView(
@@ -306,9 +290,8 @@ def predictor_view(
         block_room=plan.block_words * lanes + (plan.words if plan.images else 0),
         weights=encoded.blob_size // 4,
         least_block=min(lanes, max(2, lanes * 5 // 8)),
-        threads_from=max(2 * chunk, PARALLEL_WORK // max(work, 1)),
+        least_part=max(lanes, -(-PART_WORK // max(work, 1))),
         threads=options.threads,
-        chunk=chunk,
         steps=steps_of(model, encoded, plan, functions, inputs),
         values=[value_view(model, plan, node) for node in model.nodes if node.op not in ARRANGING],
         extras=extra_views(model, plan, encoded, interface),

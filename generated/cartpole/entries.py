@@ -27,8 +27,10 @@ from .simd import (
 )
 
 
-@entry(NUMBER, BUFFER, NUMBER, BUFFER, BUFFER, BUFFER)
+@entry(NUMBER, NUMBER, NUMBER, BUFFER, NUMBER, BUFFER, BUFFER, BUFFER)
 def predict_rows(
+    first: int,
+    last: int,
     rows: int,
     observation: NDArray[np.float32],
     weights: int,
@@ -37,14 +39,14 @@ def predict_rows(
     room: NDArray[np.float32],
 ) -> int:
     """
-    Actions, and scores if there is room for them, for all observations; 0, or why they are refused.
+    Actions, and scores if there is room for them, for observations `first` to `last`; 0, or why they are refused.
 
     The face has seen to it that every array has as many values as `rows` observations need.
     """
     arrays = (address(observation),)
     results = (address(actions), address(scores))
     blob, work = pointer(weights, WEIGHTS), align(address(room))
-    return infer_rows(0, rows, rows, arrays, blob, floats(scores) > 0, results, work)
+    return infer_rows(first, last, rows, arrays, blob, floats(scores) > 0, results, work)
 
 
 @entry(BUFFER, NUMBER, release_lock=False)

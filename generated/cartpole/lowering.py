@@ -31,7 +31,6 @@ from .simd import (
     head,
     integers,
     is_finite,
-    keep,
     load,
     load_byte,
     load_double,
@@ -84,8 +83,6 @@ class _Register(types.Type):
 _vector = _Register(f"float32x{LANES}")
 _mask = _Register(f"maskx{LANES}")
 _pointer = _types.CPointer(_types.float32)
-_array = _types.Array(_types.float32, 1, "C")
-_DATA = 4  # the place of the data pointer in Numba's array structure: meminfo, parent, nitems, itemsize, data, ...
 
 
 @register_model(_Register)
@@ -362,16 +359,6 @@ _counter(flags, 1, "?")
 @_word(address, _pointer, BUFFER)
 def _(builder: Any, buffer: Any) -> Any:
     return builder.extract_value(buffer, 0)
-
-
-@_word(address, _pointer, _array)
-def _(builder: Any, array: Any) -> Any:
-    return builder.bitcast(builder.extract_value(array, _DATA), _FLOAT.as_pointer())
-
-
-@_word(keep, _types.void, _array)
-def _(builder: Any, array: Any) -> None:
-    pass
 
 
 @_word(align, _pointer, _pointer)

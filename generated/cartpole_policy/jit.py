@@ -22,7 +22,6 @@ import numpy as np
 from numba.core import caching, codegen, environment, typed_passes, types, untyped_passes
 from numba.core.compiler import CompilerBase
 from numba.core.compiler_machinery import PassManager
-from numba.core.runtime.nrt import rtsys
 
 from . import lowering  # noqa: F401 - importing it is what makes Numba understand the words of simd.py
 
@@ -46,7 +45,7 @@ STAMP = _stamp()
 _njit: Any = numba.njit
 _config: Any = numba.config
 _types: Any = types
-_COMMON = {"error_model": "numpy", "no_cfunc_wrapper": True}
+_COMMON = {"error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
 
 
 class _Translated(codegen.JITCodeLibrary):
@@ -125,7 +124,7 @@ class _Translator(_Compiler):
         return super().define_pipelines()
 
 
-_TRANSLATED = {**_COMMON, "no_cpython_wrapper": True, "_nrt": False, "pipeline_class": _Translator}
+_TRANSLATED = {**_COMMON, "no_cpython_wrapper": True, "pipeline_class": _Translator}
 
 
 def kernel(function: Function) -> Function:
@@ -150,24 +149,22 @@ def inline(function: Function) -> Function:
     return decorated
 
 
-def entry(*arguments: Any, release_lock: bool = True, parallel: bool = False) -> Callable[[Function], Function]:
+def entry(*arguments: Any, release_lock: bool = True) -> Callable[[Function], Function]:
     """
     Decorates a function that Python calls, and that returns an int.
 
     Args:
         arguments: the type of each argument: BUFFER for an array, NUMBER for an int.
         release_lock: let other Python threads run meanwhile; costs 30 ns.
-        parallel: split `prange` loops over threads, and let them allocate arrays.
     """
 
     def decorate(function: Function) -> Function:
         if _config.DISABLE_JIT:
             return _quiet(function)
-        own: dict[str, Any] = {"parallel": True} if parallel else {"_nrt": False, "pipeline_class": _Compiler}
-        compiled: Any = _njit(**_COMMON, **own, nogil=release_lock)(_named(function))
+        compiled: Any = _njit(**_COMMON, nogil=release_lock, pipeline_class=_Compiler)(_named(function))
         folder = _cache_folder()
         if folder is not None:
-            compiled._cache = _Cache(function, folder, parallel)
+            compiled._cache = _Cache(function, folder)
         compiled.compile(_types.int64(*arguments))
         (only,) = compiled.overloads.values()
         # Numba's dispatcher would look at the types of the arguments first, which takes as long as a small network.
@@ -308,9 +305,8 @@ class _Cache(caching.FunctionCache):
     Numba's cache of one function in our folder, read without the 130 ms that Numba takes to get ready to compile.
     """
 
-    def __init__(self, function: Any, folder: Path, parallel: bool) -> None:
+    def __init__(self, function: Any, folder: Path) -> None:
         self._impl_class: Any = lambda function: _Files(function, folder)
-        self._parallel = parallel
         start: Any = super().__init__
         start(function)
 
@@ -318,9 +314,6 @@ class _Cache(caching.FunctionCache):
         """
         The compiled function, or None where there is none that can be used.
         """
-        if self._parallel:  # all others do without Numba's runtime, which takes 20 ms to get ready
-            rtsys.initialize(target_context)
-            target_context.refresh()
         self._impl.signature = sig
         load: Any = self._load_overload
         try:
@@ -338,7 +331,7 @@ class _Cache(caching.FunctionCache):
         Not if it refers to Numba's runtime, as it does under NUMBA_OPT=0: where that is not ready, loading it would end
         the process.
         """
-        if not self._parallel and b"NRT_" in data.library._get_compiled_object():
+        if b"NRT_" in data.library._get_compiled_object():
             return
         save: Any = self._save_overload
         with suppress(Exception):  # it can't be written to, or what lies there is damaged

@@ -5,11 +5,9 @@ It takes what Stable-Baselines3's `predict` takes, and gives what it gives.
 """
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +39,7 @@ ACTION_DTYPE: Final = np.dtype(np.int64)
 SCORES: Final = 2
 """Values that an action is chosen from."""
 FLOAT32: Final = np.dtype(np.float32)
-THREADS_FROM: Final = 2232
+THREADS_FROM: Final = 2234
 """Observations from which on a batch is worth more than one thread."""
 
 MODEL_SHA256: Final = "ed913ef5d8732088c60d9904ff1151f6d320dc6b2800e9422483277a802d2f05"
@@ -67,8 +65,6 @@ def _load_weights() -> NDArray[np.uint8]:
 _weights = _load_weights()
 _address: Final[int] = _weights.ctypes.data
 _no_scores = np.empty(0, np.float32)
-_process: Final = os.getpid()
-"""A process that is forked from this one works with one thread: to use Numba's, which are not copied, would end it."""
 
 
 def predict(
@@ -237,12 +233,12 @@ def _run(arrays: tuple[NDArray[Any], ...], actions: NDArray[np.int64], scores: N
     rows = len(arrays[0])
     results = (actions, scores)
     arguments: list[Any] = [rows, *(array.reshape(-1) for array in arrays), _address, *results]
-    if rows >= THREADS_FROM and os.getpid() == _process and numba.get_num_threads() > 1:
-        from .threads import predict_rows as predict_threaded  # compiled only when needed
+    if rows >= THREADS_FROM:
+        from .threads import predict_rows as predict_threaded  # whose threads most callers never need
 
         status = predict_threaded(*arguments)
     else:
-        status = predict_rows(*[*arguments, np.empty(ROOM, np.float32)])
+        status = predict_rows(*[0, rows, *arguments, np.empty(ROOM, np.float32)])
     if status:
         _refuse(status, arrays)
 

@@ -88,12 +88,6 @@ def workspace(count: int) -> Pointer:
     return np.empty(count, np.float32)
 
 
-def keep(array: NDArray[np.float32]) -> None:
-    """
-    Nothing; but an array whose address is in use must be named after that, or it is freed before.
-    """
-
-
 def advance(start: Pointer, count: int) -> Pointer:
     """
     The pointer `count` float32 further on.

@@ -344,9 +344,8 @@ def test_a_million_broadcast_rows(discrete):
     assert (actions == discrete.act(row[0])).all()
 
 
-@pytest.mark.usefixtures("several_threads")
 def test_many_python_threads_at_once(discrete, box, monkeypatch):
-    monkeypatch.setattr(discrete.predictor, "THREADS_FROM", 1000)  # Numba's own threads as well
+    monkeypatch.setattr(discrete.predictor, "THREADS_FROM", 1000)  # and those of the predictors as well
     jobs = []
     for module, model in ((discrete, DISCRETE), (box, BOX)):
         rows = observations(model, 3000)
@@ -365,13 +364,12 @@ def test_many_python_threads_at_once(discrete, box, monkeypatch):
         assert all(pool.map(work, range(64)))
 
 
-@pytest.mark.usefixtures("several_threads")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_predicts_large_batches(discrete, monkeypatch):
     monkeypatch.setattr(discrete.predictor, "THREADS_FROM", 1000)
     rows = observations(DISCRETE, 5000)
-    right = discrete.scores(rows)  # Numba's threads are running now, where there is more than one processor
+    right = discrete.scores(rows)  # the threads are running now, where there is more than one processor
     child = os.fork()
     if child == 0:
         try:

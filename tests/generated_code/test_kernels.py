@@ -161,14 +161,15 @@ def test_batches_of_every_size(mixed, monkeypatch):
         assert near(mixed.module.act(rows[row]), actions[row], 1e-5)
 
 
-@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("mixed", chosen((16, 1), 16), indirect=True)
 def test_threads_give_what_one_thread_gives(mixed, monkeypatch):
     module = mixed.module
     rows = observations(mixed.source, 5000)
     monkeypatch.setattr(module.predictor, "THREADS_FROM", 100)
     whole = module.scores(rows)
-    importlib.import_module(".threads", module.__name__)  # which one processor alone does not need
+    threads = importlib.import_module(".threads", module.__name__)
+    monkeypatch.setattr(threads, "LEAST", mixed.lanes)
+    monkeypatch.setattr(threads, "THREADS", 3)
     for count in (len(rows), 1, mixed.lanes, 4097):
         results = []
         for room in ((), (np.empty(module.kernels.ROOM, np.float32),)):
@@ -176,7 +177,8 @@ def test_threads_give_what_one_thread_gives(mixed, monkeypatch):
             actions = np.full(count * 7, np.nan, module.predictor.ACTION_DTYPE)
             run = module.entries.predict_rows if room else module.threads.predict_rows
             given = rows[:count].reshape(-1)
-            assert run(count, given, module.predictor._address, actions, scores, *room) == 0
+            rows_of = (0, count, count) if room else (count,)
+            assert run(*rows_of, given, module.predictor._address, actions, scores, *room) == 0
             results.append((scores, actions))
         for scores, actions in results[1:]:
             assert scores.tobytes() == results[0][0].tobytes()

@@ -9,7 +9,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 
@@ -23,7 +22,6 @@ from compiler.options import BuildOptions
 from tests.models import observations, policy, predictor, sources, write
 from tests.thorough import chosen
 
-AVAILABLE: int = vars(numba.config)["NUMBA_NUM_THREADS"]
 WIDTH = 600
 ROWS = 60
 """Enough for several parts: an observation takes 360,600 multiply-adds."""
@@ -160,7 +158,7 @@ def test_one_thread_has_no_code_for_several(model, tmp_path):
     assert not any(
         word in str(text)
         for text in (files["predictor.py"], files["entries.py"])
-        for word in ("THREADS", "threaded", "prange")
+        for word in ("THREADS", "threaded", "threads")
     )
     with predictor(tmp_path / "one", model, BuildOptions(threads=1)) as module:
         if model.policy is None:
@@ -170,18 +168,24 @@ def test_one_thread_has_no_code_for_several(model, tmp_path):
             assert np.array_equal(module.predict(x)[0], [module.act(row) for row in x])
 
 
-@pytest.mark.usefixtures("several_threads")
 def test_policies_use_as_many_threads_as_were_chosen(tmp_path, monkeypatch):
     model = policy(hidden=(64, 64))
     with imported(write(tmp_path / "two", model, BuildOptions(threads=2))) as agent:
         x = observations(model, 20_000)
         module = importlib.import_module(f"{agent.__name__}.predictor")
-        assert len(x) >= module.THREADS_FROM
-        before = numba.get_num_threads()
-        numbers: list[int] = []
-        monkeypatch.setattr(numba, "set_num_threads", numbers.append)
+        threads = importlib.import_module(f"{agent.__name__}.threads")
+        assert len(x) >= module.THREADS_FROM == 2 * threads.LEAST
+        seen = []
+
+        def watched(first, last, rows, *arguments):
+            seen.append((first, last, rows, threading.get_ident()))
+            return original(first, last, rows, *arguments)
+
+        original = threads.predict_part
+        monkeypatch.setattr(threads, "predict_part", watched)
         found = agent.predict(x)[0]
-        assert numbers == ([min(2, AVAILABLE), before] if before > 1 else [])
+        assert sorted(part[:3] for part in seen) == [(0, 10_000, 20_000), (10_000, 20_000, 20_000)]
+        assert len({part[3] for part in seen}) == 2
         assert np.array_equal(found[:100], [agent.act(row) for row in x[:100]])
 
 
