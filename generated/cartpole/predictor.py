@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from . import inputs, sampling
 from .entries import act_one, predict_rows
 from .kernels import NOT_FINITE, ROOM
+from .threads import predict_rows as predict_threaded
 
 State = TypeVar("State")
 
@@ -234,8 +235,6 @@ def _run(arrays: tuple[NDArray[Any], ...], actions: NDArray[np.int64], scores: N
     results = (actions, scores)
     arguments: list[Any] = [rows, *(array.reshape(-1) for array in arrays), _address, *results]
     if rows >= THREADS_FROM:
-        from .threads import predict_rows as predict_threaded  # whose threads most callers never need
-
         status = predict_threaded(*arguments)
     else:
         status = predict_rows(*[0, rows, *arguments, np.empty(ROOM, np.float32)])
