@@ -62,7 +62,8 @@ def wide(g: Drawn, x: str) -> str:
     image = convolved_alike(g, g.given(1, 2, *g.pick((8, 8), (6, 7))), 16)
     if g.pick(True, False):
         image = g.activation(image)
-    return g.node("conv", image, g.weight(32, 16, 3, 3), g.weight(32), padding=(1, 1))
+    stride = g.pick((1, 1), (1, 1), (1, 1), (2, 2))
+    return g.node("conv", image, g.weight(32, 16, 3, 3), g.weight(32), padding=(1, 1), stride=stride)
 
 
 def pooled(g: Drawn, x: str) -> str:

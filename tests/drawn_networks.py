@@ -117,9 +117,16 @@ def scaled(g: Drawn, x: str) -> str:
     return x
 
 
+def mean(g: Drawn, x: str) -> str:
+    axes = range(len(g.dims(x)))
+    if len(axes) == 4 and g.pick(True, False):
+        return g.node("adaptive_avg_pool", x, size=(1, 1))
+    return g.node("reduce_mean", x, axes=(g.pick(*axes),), keep=True)
+
+
 def combined(g: Drawn, x: str) -> str:
     """
-    Two layers' results, or one and what it is made of, together.
+    Two layers' results, or one and what it is made of, together; the means of one may be spread over the other.
     """
     if g.pick(True, False):
         filters = g.pick(16, 4, 3)
@@ -128,18 +135,10 @@ def combined(g: Drawn, x: str) -> str:
     else:
         first = linear_over(g, x, g.pick(3, 1, 16))
         parts = [linear_over(g, first, g.dims(first)[-1]), first]
-    parts = [g.activation(part) if g.pick(*[False] * 4, True) else part for part in parts]
+    parts = [g.activation(part) if g.pick(False, False, True) else part for part in parts]
+    if g.pick(*[False] * 3, True):
+        parts[1] = mean(g, parts[1])
     return g.node(g.pick("plus", "plus", "plus", "times", "minus"), *g.shuffled(parts))
-
-
-def gated(g: Drawn, x: str) -> str:
-    """
-    A layer's result and its means, which are spread over it.
-    """
-    layer = g.pick(convolved, linear_over)(g, x)
-    axis = g.pick(*range(len(g.dims(layer))))
-    means = g.node("reduce_mean", layer, axes=(axis,), keep=True)
-    return g.node(g.pick("times", "plus"), *g.shuffled([layer, means]))
 
 
 def multiplied(g: Drawn, x: str) -> str:
@@ -234,7 +233,7 @@ def remembered(g: Drawn, x: str) -> str:
 
 PARTS = (
     *(linear, normalised, averaged, by_feature, looked_up, *[chosen] * 3, *[bounded] * 2, *[divided] * 2),
-    *(convolved_one, convolved, *[wide] * 3, pooled, linear_over, *[scaled] * 2, *[combined] * 3, gated, multiplied),
+    *(convolved_one, convolved, *[wide] * 3, pooled, linear_over, *[scaled] * 2, *[combined] * 3, multiplied),
     *(embedded, stepped, attended, *[arranged] * 2, remembered),
 )
 """Those stand several times that would do nothing for their pass too often."""
