@@ -126,7 +126,7 @@ def test_a_changed_certificate_and_token_are_read_again_without_losing_a_request
             workers = server.workers
             put(second, "second")
             server.signal(signal.SIGHUP)
-            eventually(lambda: all(shown == of_pem(second[0]) for shown in (one[-1][0] for one in found)))
+            eventually(lambda: all(one[-1] == (of_pem(second[0]), 401) for one in found))
         finally:
             stop.set()
             for thread in threads:
