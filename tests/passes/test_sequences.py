@@ -115,6 +115,20 @@ def test_a_table_takes_one_matrix_after_the_other_in(between, shared):
     check_same(model, after)
 
 
+def test_a_matrix_that_meets_columns_stays():
+    """
+    Of as many words as a row is wide, so that sizes alone do not tell them apart.
+    """
+    graph = GraphBuilder()
+    words = graph.input("words", DType.INT64, (BATCH, WIDTH))
+    looked = graph.add("embedding", [words, graph.constant("table", values(WORDS, WIDTH))], "look")
+    turned = graph.add("permute", [looked], "turn", order=(1, 0))
+    weights = [graph.constant("weight", values(3, WIDTH)), graph.constant("bias", values(3))]
+    outputs = (Output("output", graph.add("linear_over", [turned, *weights], "linear")),)
+    model = Model("m", tuple(graph.nodes), graph.tensors, ("words",), outputs, Origin("a.pt2", "0" * 64, "x"))
+    assert apply(fold_embeddings, model) == model
+
+
 @pytest.mark.parametrize(("together", "op"), [(1, "reshape"), (2, "permute")])
 def test_moving_only_ones_is_a_reshape(together, op):
     model = sentence(together=together)
