@@ -3,6 +3,7 @@ Images against torch: volumes, filters that the model computes, antialiasing, pl
 """
 
 import itertools
+import warnings
 
 import torch
 from torch import nn
@@ -29,6 +30,25 @@ def test_convolutions_of_volumes():
         VOLUMES,
     )
     compare(nn.Conv3d(4, 2, 3), (VOLUMES[0],), dynamic=False)
+
+
+def test_convolutions_of_a_traced_module():
+    layers = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2), nn.ConvTranspose2d(4, 2, 3, 2, 1, 1), nn.Flatten(2), nn.Conv1d(2, 3, 5)
+    )
+    with warnings.catch_warnings(action="ignore"):  # torch advises against TorchScript
+        traced = torch.jit.trace(layers.eval(), IMAGES, check_trace=False)
+    assert "aten::_convolution" in str(traced.inlined_graph)
+    own = torch._convolution
+    flags = (False, False, True, True)
+    weight = torch.randn(4, 3, 3, 2)
+    check_functions(
+        [
+            lambda x: own(x, weight, None, (1, 2), (1, 0), (1, 1), False, (0, 0), 1, *flags),
+            lambda x: own(x, weight[:3], None, (2, 2), (1, 1), (1, 1), True, (1, 0), 1, *flags),
+        ],
+        IMAGES,
+    )
 
 
 def test_poolings_of_volumes():

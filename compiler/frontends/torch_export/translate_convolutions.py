@@ -231,7 +231,11 @@ def _convolution(
     transposed: bool,
     output_padding: Sizes,
     groups: int,
+    *_: Any,
 ) -> Value:
+    """
+    What every other convolution is for torch, and what a traced module has; that says by which library, besides.
+    """
     if transposed:
         return _convolve_transposed(g, x, weight, bias, stride, padding, output_padding, dilation, groups)
     return _convolve(g, x, weight, bias, stride, padding, dilation, groups)
@@ -247,4 +251,6 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.conv_transpose1d.default: _conv_transposed,
     aten.conv_transpose2d.input: _conv_transposed,
     aten.convolution.default: _convolution,
+    aten._convolution.default: _convolution,
+    aten._convolution.deprecated: _convolution,
 }
