@@ -146,6 +146,8 @@ def _reader(data: memoryview, path: Path, options: BuildOptions) -> Reader:
     if any(name.endswith("/data.pkl") for name in names):
         return read_policy_file
     found = f"found a zip archive of {', '.join(map(quote, names[:LISTED])) or 'nothing'}"
-    inner = next((name for name in names if name.endswith((".zip", "/policy.pth"))), None)
-    advice = "" if inner is None else f"; take {quote(inner)} out of it"
+    agent = next((name for name in names if name.endswith(".zip")), None)
+    folder = next((name.removesuffix("/data") for name in names if name.endswith("/data")), None)
+    advice = "" if folder is None else f"; zip the files of an agent without the folder {quote(folder)} around them"
+    advice = advice if agent is None else f"; take {quote(agent)} out of it"
     raise CheckpointError(str(path), f"{EXPECTED}; {found}{', ...' if len(names) > LISTED else ''}{advice}")

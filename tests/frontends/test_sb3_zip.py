@@ -228,9 +228,13 @@ def test_another_archive_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=f"{expected}'hello.txt'$"):
         model_of(path)
     with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("logs/data", "{}")
+    with pytest.raises(CheckpointError, match="without the folder 'logs' around them"):
+        model_of(path)
+    with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("logs/best.zip", "an agent")
     with pytest.raises(
-        CheckpointError, match=f"{expected}'hello.txt', 'logs/best.zip'; take 'logs/best.zip' out of it"
+        CheckpointError, match=f"{expected}'hello.txt', 'logs/data', 'logs/best.zip'; take 'logs/best.zip' out of it"
     ):
         model_of(path)
 
