@@ -117,7 +117,19 @@ def _random(model: Model, name: str, size: int, rng: np.random.Generator) -> Arr
         least, most = whole_numbers(model, name)
         unknown = least < 0 or (tensor.dtype is DType.UINT8 and is_in_an_index(model, name))
         return rng.integers(0, CHOICES if unknown else most + 1, shape).astype(tensor.dtype.numpy)
+    if _holds_whole_numbers(model, name):
+        return rng.integers(0, CHOICES, shape).astype(np.float32)
     return rng.normal(size=shape).astype(np.float32)
+
+
+def _holds_whole_numbers(model: Model, name: str) -> bool:
+    """
+    Whether floats are only read as whole numbers or bools, as counters and flags that are states are.
+    """
+    readers = model.consumers(name)
+    return bool(readers) and all(
+        node.op == "cast" and model.tensors[node.outputs[0]].dtype is not DType.FLOAT32 for node in readers
+    )
 
 
 def given_of(model: Model) -> list[str]:

@@ -125,7 +125,13 @@ class Counted(nn.Module):  # type: ignore[misc]
         total = x.sum(1)
         means = total / steps, total * (1 / steps), total / (2 * steps + 1), total / steps**0.5, total * (steps - 1)
         unbiased = x.std(1), x.var(1, keepdim=True), x.var((1, 2))
-        return (*means, *unbiased, (x - x.mean(1, keepdim=True)) / (x.std(1, keepdim=True, unbiased=False) + 1e-5))
+        last = x[:, [-1]], x[:, [0, 1]]
+        return (
+            *last,
+            *means,
+            *unbiased,
+            (x - x.mean(1, keepdim=True)) / (x.std(1, keepdim=True, unbiased=False) + 1e-5),
+        )
 
 
 class Normed(nn.Module):  # type: ignore[misc]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from compiler.check import check
+from compiler.errors import UnsupportedError
 from compiler.frontends.torch_export.modules import exported
 from compiler.frontends.torch_export.program import translate
 from compiler.frontends.torch_export.running import asking
@@ -134,6 +135,54 @@ def test_buffers_that_are_written_are_states():
         np.testing.assert_allclose(values[name], wanted, RELATIVE, ABSOLUTE)
 
 
+class Counted(nn.Module):  # type: ignore[misc]
+    """
+    What robots' policies count and flag: a clock, an action that is held for some steps, a ring of frames.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6 + 3 * 4, 2)
+        self.register_buffer("step", torch.tensor(2))
+        self.register_buffer("started", torch.tensor(False))
+        self.register_buffer("held", torch.zeros(1, 2, dtype=torch.float64))
+        self.register_buffer("ring", torch.zeros(3, 4))
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        place = (self.step % 3).reshape(1)
+        self.ring.index_copy_(0, place, input[:, :4])
+        clock = torch.stack((torch.sin(self.step * 0.1), self.step.float())).reshape(1, 2)
+        seen = self.ring[(torch.arange(3) + place) % 3].reshape(1, -1)
+        action = self.head(torch.cat((input[:, 2:], clock, seen), 1))
+        self.held = torch.where((self.step % 4 == 0) | ~self.started, action.double(), self.held)
+        self.step += 1
+        self.started = torch.ones_like(self.started)
+        return self.held.float()
+
+
+def test_counters_and_flags_are_states_of_float32():
+    module = randomised(Counted(), 0)
+    program = exported(module, (torch.zeros(1, 6),), dynamic=False)
+    model = check(translate(program, "module", ORIGIN), "module")
+    assert {state.name for state in model.states} == {"step", "started", "held", "ring"}
+    states = {state.input: np.asarray(model.tensors[state.initial].data)[None] for state in model.states}
+    assert {value.dtype for value in states.values()} == {np.dtype(np.float32)}
+    random = np.random.default_rng(0)
+    for _ in range(9):
+        x = random.standard_normal((1, 6), np.float32)
+        values = evaluate(model, {"input": x[None], **states})
+        np.testing.assert_allclose(values[model.outputs[0].tensor][0], module(torch.tensor(x)).detach(), 1e-4, 1e-5)
+        states = {state.input: values[state.output].astype(np.float32) for state in model.states}
+    assert sorted(value.item() for value in states.values() if value.size == 1) == [1.0, 11.0]
+
+
+def test_a_counter_that_begins_too_large_is_refused():
+    module = Counted()
+    module.step.fill_(2**24 + 1)
+    with pytest.raises(UnsupportedError, match="begins beyond 16,777,216"):
+        translate(exported(module, (torch.zeros(1, 6),), dynamic=False), "module", ORIGIN)
+
+
 class Seeing(nn.Module):  # type: ignore[misc]
     """
     A camera's image and a letter, both bytes, which wrap around where torch lets them.
@@ -143,10 +192,10 @@ class Seeing(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.filters, self.table = nn.Conv2d(3, 4, 3), nn.Embedding(256, 4)
 
-    def forward(self, image: torch.Tensor, letter: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, image: torch.Tensor, input: torch.Tensor) -> tuple[torch.Tensor, ...]:
         seen = self.filters(image.float() / 255).amax((2, 3))
-        row, column = self.table.weight[letter.long()], self.table.weight[:200, 0][letter.long()]
-        return seen * self.table(letter.long()), image + 200, letter > 100, letter, row.sum(-1) + column
+        row, column = self.table.weight[input.long()], self.table.weight[:200, 0][input.long()]
+        return seen * self.table(input.long()), image + 200, input > 100, input, row.sum(-1) + column
 
 
 @pytest.mark.parametrize("dynamic", [True, False])

@@ -38,13 +38,14 @@ def test_packed_sequences(dynamic):
     assert "outputs[torch.arange(batch), lengths - 1]" in text
 
 
-def test_a_branch_on_data():
+def test_a_branch_on_data(capsys):
     def branching(x: Tensor) -> Tensor:
         return x + 1 if x.sum() > 0 else x - 1
 
     text = refusal(Applied(branching), X)
     assert "x + 1 if x.sum() > 0 else x - 1" in text
     assert "torch.where" in text
+    assert capsys.readouterr() == ("", "")  # torch prints the program so far
 
 
 def test_a_size_that_depends_on_data():

@@ -52,6 +52,31 @@ def test_orders_of_dimensions_in_the_middle():
     )
 
 
+def test_sizes_of_what_is_not_computed():
+    check_functions(
+        [
+            lambda x: x + torch.ones_like(x[0, :1]).cumsum(-1),
+            lambda x: x * torch.zeros_like(x.flip(0)[0]),
+            lambda x: x + x.sum().new_full((3,), 2.0).sum(),
+        ],
+        X,
+    )
+
+
+def test_known_places():
+    check_functions(
+        [
+            lambda x: x[:, [-1]],
+            lambda x: x[..., [1, 3, 5]],
+            lambda x: x[..., [3, 1]],
+            lambda x: x[..., [1, 1]],
+            lambda x: x[..., [4, 5, 1]],
+            lambda x: x[:, [[0, 1], [2, 3]]],
+        ],
+        X,
+    )
+
+
 def test_arcs():
     check_functions(
         [

@@ -42,21 +42,24 @@ class Walker(torch.nn.Module):  # type: ignore[misc]
 
 class History(torch.nn.Module):  # type: ignore[misc]
     """
-    A policy that sees its last four observations.
+    A policy that sees its last four observations, and counts them.
     """
 
     frames: torch.Tensor
+    step: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = torch.nn.Linear(20, 2)
+        self.net, self.pace = torch.nn.Linear(20, 2), torch.nn.Embedding(4, 2)
         self.register_buffer("frames", torch.zeros(1, 4, 5))
+        self.register_buffer("step", torch.tensor(0))
 
     def forward(self, x: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         self.frames = torch.cat([self.frames[:, 1:], x.unsqueeze(1)], 1)
         if x.shape[0] > 1:  # control flow that is followed, and not in the model
             x = x * 0
-        scores = self.net(self.frames.flatten(1)) * scale
+        self.step += 1
+        scores = self.net(self.frames.flatten(1)) * scale + self.pace(torch.clamp(self.step, max=3))
         return scores, scores.argmax(1)
 
 
@@ -189,6 +192,91 @@ def test_an_archive_of_images(tmp_path):
     with torch.no_grad():
         expected = torch.jit.load(str(path))(torch.tensor(images[:, 0]))
     np.testing.assert_allclose(found[:, 0], expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+class Traced(torch.nn.Module):  # type: ignore[misc]
+    """
+    What tracing makes tensors of: sizes that are computed with. And what it records by names of its own.
+    """
+
+    bins: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = torch.nn.Sequential(torch.nn.Conv1d(6, 4, 3), torch.nn.ELU(), torch.nn.Flatten())
+        self.head = torch.nn.Linear(12, 5)
+        self.register_buffer("bins", torch.linspace(-1, 1, 5))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        half = x.shape[1] // 2
+        x = torch.nan_to_num(x.view(x.shape[0], half, 2, -1)).reshape(x.shape[0], x.shape[1], -1)
+        scores = self.head(self.filters(x))[:, : (self.head.out_features + x.shape[-1]) // 2]
+        best = scores.argmax(-1)
+        return torch.nn.functional.one_hot(best, 5) * scores, self.bins[best]
+
+
+def test_a_traced_archive_computes_with_its_sizes(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "traced.pt"
+    torch.jit.trace(Traced().eval(), torch.zeros(1, 6, 5), check_trace=False).save(str(path))
+    model = compiler.load_model(path, trust=True, example_shapes="1,6,5")
+    x = np.random.default_rng(0).normal(size=(7, 1, 6, 5)).astype(np.float32)
+    values = evaluate(model, {model.inputs[0]: x})
+    module = torch.jit.load(str(path))
+    for row, given in enumerate(x):
+        for output, expected in zip(model.outputs, module(torch.tensor(given)), strict=True):
+            np.testing.assert_allclose(values[output.tensor][row], expected.detach(), rtol=1e-4, atol=1e-5)
+
+
+class Branching(torch.nn.Module):  # type: ignore[misc]
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if bool(x.sum() > 0):
+            return x + 1
+        return x - 1
+
+
+def test_a_branch_on_data_is_refused(tmp_path):
+    with pytest.raises(UnsupportedError, match=r"depends on its inputs.*torch\.where"):
+        compiler.load_model(scripted(tmp_path, Branching()), trust=True, example_shapes="1,4")
+
+
+class Clocked(torch.nn.Module):  # type: ignore[misc]
+    """
+    A clock of whole numbers, a flag, and a ring of frames whose place is such a number.
+    """
+
+    step: torch.Tensor
+    started: torch.Tensor
+    ring: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(8, 2)
+        self.register_buffer("step", torch.zeros(1, dtype=torch.int64))
+        self.register_buffer("started", torch.tensor(False))
+        self.register_buffer("ring", torch.zeros(2, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.ring[self.step % 2] = x
+        found = self.head(self.ring[(torch.arange(2) + self.step) % 2].reshape(1, 8))
+        found = torch.where(self.started, found * torch.sin(self.step * 0.3), found)
+        self.step += 1
+        self.started = self.started | (self.step > 2).any()
+        return found
+
+
+def test_counters_and_flags_are_states_of_an_archive(tmp_path):
+    path = scripted(tmp_path, Clocked())
+    model = compiler.load_model(path, trust=True, example_shapes="1,4")
+    assert {state.name for state in model.states} == {"step", "started", "ring"}
+    states = {state.input: np.asarray(model.tensors[state.initial].data)[None] for state in model.states}
+    module, random = torch.jit.load(str(path)), np.random.default_rng(0)
+    for _ in range(6):
+        x = random.normal(size=(1, 4)).astype(np.float32)
+        values = evaluate(model, {model.inputs[0]: x[None], **states})
+        expected = module(torch.tensor(x)).detach()
+        np.testing.assert_allclose(values[model.outputs[0].tensor][0], expected, rtol=1e-4, atol=1e-5)
+        states = {state.input: values[state.output].astype(np.float32) for state in model.states}
 
 
 def test_reading_leaves_the_file_s_own_state(tmp_path):

@@ -88,9 +88,9 @@ class Graph:
     @property
     def label(self) -> str:
         """
-        Where the node comes from, in the words of the module.
+        Where the node comes from, in the words of the module; before all nodes, a name that no input has.
         """
-        return label(self.node) if self.node is not None else "input"
+        return label(self.node) if self.node is not None else "input:cast"
 
     def refuse(self, finding: str) -> NoReturn:
         """

@@ -22,7 +22,9 @@ from compiler.frontends.torch_export.independence import mixing
 from compiler.frontends.torch_export.missing import check_ops
 from compiler.frontends.torch_export.places import Places
 from compiler.frontends.torch_export.quiet import quietly
+from compiler.frontends.torch_export.remembered import beginning
 from compiler.frontends.torch_export.sources import place
+from compiler.frontends.torch_export.translate_shapes import SIZED
 from compiler.frontends.torch_export.translations import TRANSLATIONS
 from compiler.ir import DType, Model, Origin, Output, State
 
@@ -106,15 +108,12 @@ def _check_effects(program: ExportedProgram, batch: Batch, where: str) -> None:
     Refuses programs that leave behind what can't be a state.
     """
     findings = []
-    for target, node in written(program).items():
-        recorded = node.meta["val"]
+    for target in written(program):
         if batch:
             findings.append(
                 f"forward writes to {quote(target)}, which all samples of a batch would share: export the program with "
                 f"fixed sizes, which makes it a state; {STATISTICS}"
             )
-        elif recorded.dtype is not torch.float32:
-            findings.append(f"forward writes to {quote(target)}, which is {recorded.dtype}, not float32; {STATISTICS}")
     if findings:
         raise UnsupportedError(where, *findings)
 
@@ -231,8 +230,10 @@ class _Translation:
                 continue
             value = value.detach()
             if spec.target in self.written:
+                self.graph.node = None
                 given = self.graph.input(f"{spec.target}", DType.FLOAT32, tuple(value.shape))
-                self.values[node], self.initial[spec.target] = given, (given.name, value)
+                self.values[node] = self.graph.cast(given, kind_of(value))
+                self.initial[spec.target] = given.name, beginning(spec.target, value, self.origin.file)
                 continue
             if value.is_complex() or value.is_quantized or value.layout is not torch.strided:
                 findings.append(f"{quote(spec.target)} is {value.dtype}, {value.layout}, which is not compiled")
@@ -272,9 +273,11 @@ class _Translation:
             self.graph.refuse(NUMBER)
         if isinstance(recorded, torch.SymInt | torch.SymFloat | torch.SymBool | int | float | bool):
             return self.batch.size(recorded)
+        target: Any = node.target
+        if target in SIZED:
+            return SIZED[target](self.graph, None, *torch.fx.map_arg(node.args[1:], self._argument))
         arguments = torch.fx.map_arg(node.args, self._argument)
         others = torch.fx.map_arg(node.kwargs, self._argument)
-        target: Any = node.target
         mixed = self.places.follow(node)
         if target is operator.getitem:
             values, index = arguments
@@ -343,8 +346,8 @@ class _Translation:
             given, initial = self.initial[target]
             value = self.values[node]
             value = self.graph.computed(value) if isinstance(value, torch.Tensor) else value
-            result = self._own(value.name, f"{target}:after", taken)
-            key = self.graph.builder.constant(f"{target}:initial", self.graph.array(initial))
+            result = self._own(self.graph.cast(value, DType.FLOAT32).name, f"{target}:after", taken)
+            key = self.graph.builder.constant(f"{target}:initial", initial.numpy())
             states.append(State(target, given, result, key))
         return tuple(states)
 
@@ -379,16 +382,23 @@ class _Translation:
 
 def _needed(program: ExportedProgram) -> list[torch.fx.Node]:
     """
-    The nodes that outputs depend on, in order: without the checks that a program makes of its own inputs.
+    The nodes that outputs depend on, in order.
+
+    Without the checks that a program makes of its own values, and those of which only the size is asked for.
     """
     (last,) = (node for node in program.graph.nodes if node.op == "output")
+    specs = program.graph_signature.output_specs
     found: set[torch.fx.Node] = set()
-    waiting = list(last.all_input_nodes)
+    waiting = [
+        node
+        for spec, node in zip(specs, last.args[0], strict=True)
+        if spec.kind is not OutputKind.TOKEN and isinstance(node, torch.fx.Node)
+    ]
     while waiting:
         node = waiting.pop()
         if node not in found:
             found.add(node)
-            waiting += node.all_input_nodes
+            waiting += [given for given in node.all_input_nodes if node.target not in SIZED or given != node.args[0]]
     return [node for node in program.graph.nodes if node in found]
 
 

@@ -62,7 +62,7 @@ def asking(
                 text = f"PyTorch itself refuses these inputs: {type(error).__name__}: {quote(str(error), 300)}"
                 raise VerificationError(where, text) from error
         answers = [result for result, keep in zip(results, kept, strict=True) if keep]
-        answers += [module.get_buffer(name) for name in states]
+        answers += [module.get_buffer(name).float() for name in states]
         return [np.asarray((answer.float() if answer.is_floating_point() else answer).clone()) for answer in answers]
 
     def ask(inputs: Sequence[Array]) -> list[Array]:

@@ -43,13 +43,24 @@ def look_up(g: Graph, x: Value, axis: int, index: Value) -> Value:
     count = math.prod(places)
     if isinstance(index, torch.Tensor):
         known = torch.where(index < 0, index + length, index).reshape(count)
-        return g.reshape(g.add("take", [x, known], axis=axis), result)
+        return g.reshape(_pick(g, x, axis, known), result)
     if isinstance(x, torch.Tensor) and axis == 0:
         return g.add("embedding", [index, x])
     flat = g.reshape(index, (1, count, 1))
     rows = expand(g, flat, (math.prod(before), count, math.prod(after)))
     body = g.reshape(x, (math.prod(before), length, math.prod(after)))
     return g.reshape(g.add("gather", [body, rows], axis=1), result)
+
+
+def _pick(g: Graph, x: Value, axis: int, places: torch.Tensor) -> Value:
+    """
+    The elements of an axis at known places: a slice where these are as far from each other, which a length may follow.
+    """
+    first, *others = places.tolist() or [-1]
+    step = others[0] - first if others else 1
+    if first < 0 or step < 1 or others != list(range(first + step, places.shape[0] * step + first, step)):
+        return g.add("take", [x, places], axis=axis)
+    return g.add("slice", [x], axis=axis, start=first, stop=first + step * len(others) + 1, step=step)
 
 
 def _index(g: Graph, x: Value, indices: Sequence[Value]) -> Value:

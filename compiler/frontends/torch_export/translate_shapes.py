@@ -193,7 +193,7 @@ def written(g: Graph, x: Value, source: Value, axis: int, start: int, stop: int)
 
 def _filled(g: Graph, x: Value, *arguments: Any, **_: Any) -> Value:
     """
-    A tensor of one value, as large as another: known, though what gives its size is computed.
+    A tensor of one value, as large as another: known, though what gives its size is not.
     """
     assert g.node is not None
     name = str(g.node.target)
@@ -201,7 +201,22 @@ def _filled(g: Graph, x: Value, *arguments: Any, **_: Any) -> Value:
     return torch.full(g.result_dims(), value, dtype=g.result().dtype)
 
 
+SIZED: dict[Any, Translation] = dict.fromkeys(
+    (
+        aten.full_like.default,
+        aten.zeros_like.default,
+        aten.ones_like.default,
+        aten.empty_like.default,
+        aten.new_full.default,
+        aten.new_zeros.default,
+        aten.new_ones.default,
+        aten.new_empty.default,
+    ),
+    _filled,
+)
+"""Ops that only ask for the size of their first argument, which need not be computed."""
 TRANSLATIONS: dict[Any, Translation] = {
+    **SIZED,
     aten.view.default: _reshape,
     aten._unsafe_view.default: _reshape,
     aten.reshape.default: _reshape,
@@ -229,12 +244,4 @@ TRANSLATIONS: dict[Any, Translation] = {
     aten.constant_pad_nd.default: pad,
     aten.flip.default: _flip,
     aten.roll.default: _roll,
-    aten.full_like.default: _filled,
-    aten.zeros_like.default: _filled,
-    aten.ones_like.default: _filled,
-    aten.empty_like.default: _filled,
-    aten.new_full.default: _filled,
-    aten.new_zeros.default: _filled,
-    aten.new_ones.default: _filled,
-    aten.new_empty.default: _filled,
 }

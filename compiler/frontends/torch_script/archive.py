@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.export import ExportedProgram
-from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from compiler.errors import BuildError, CheckpointError, UnsupportedError, quote
@@ -24,12 +23,21 @@ from compiler.frontends.source import Ask
 from compiler.frontends.torch_export.listing import inventory
 from compiler.frontends.torch_export.program import translate
 from compiler.frontends.torch_export.quiet import quietly
+from compiler.frontends.torch_export.remembered import beginning
 from compiler.ir import Model, Origin, Output, State, Tensor
 from compiler.ops import Array
 from compiler.options import BuildOptions
 
 FORMAT = "torch-script"
 DTYPES = {"float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8, "bool": torch.bool}
+NUMBERS = frozenset((torch.ops.aten.item.default, torch.ops.aten.is_nonzero.default))
+"""Ops that take a number out of a tensor, as int(), float() and `if` do."""
+MARK = "<--- HERE"
+"""Behind what TorchScript marks under a line."""
+BRANCHING = (
+    "takes a number out of a tensor (int(), float(), .item(), if, while) that depends on its inputs, and the example's "
+    "would stay: choose with torch.where instead of if, and keep it a tensor"
+)
 Step = Callable[..., tuple[torch.Tensor, ...]]
 
 
@@ -62,18 +70,55 @@ def _recorded(module: Any, where: str, options: BuildOptions) -> tuple[ExportedP
     What the archive computes, as a program and as a function, and the buffers that are states, as they are before.
     """
     examples = _examples(str(options.example_shapes))
-    initial = _overwritten(module, examples, where)
-    step = _stepping(module, list(initial))
+    before = _overwritten(module, examples, where)
+    initial = {name: beginning(name, value, where) for name, value in before.items()}
+    step = _stepping(module, {name: value.dtype for name, value in before.items()})
     arguments = [*examples, *(value.clone() for value in initial.values())]
     # What oneDNN computes in one piece, such as an LSTM, is recorded as the operations that it is made of.
-    with quietly(), torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
+    with quietly(), torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), torch.jit.optimized_execution(False):
         try:
-            recorded = make_fx(functionalize(step))(*arguments)
+            # Traced modules compute with their sizes as with tensors: numbers may be taken out of these.
+            recorded = make_fx(step, pre_dispatch=True, _error_on_data_dependent_ops=False)(*arguments)
+            _drop_numbers(recorded.graph, where)
             program = torch.export.export(recorded, tuple(value.clone() for value in arguments))
             return program, step, initial
+        except UnsupportedError:
+            raise
         except Exception as error:  # whatever the module's own code raises
-            text = f"torch can't record what it computes: {type(error).__name__}: {quote(str(error), 300)}"
+            text = f"torch can't record what it computes: {type(error).__name__}: {quote(_reason(error), 600)}"
             raise UnsupportedError(where, text) from error
+
+
+def _drop_numbers(graph: torch.fx.Graph, where: str) -> None:
+    """
+    Removes what has taken numbers out of tensors while a graph was recorded: they are in the graph as they were then.
+
+    Raises:
+        UnsupportedError: one of them depends on an input or a state.
+    """
+    given: set[torch.fx.Node] = set()
+    taken = []
+    for node in graph.nodes:
+        if node.op == "placeholder" or not given.isdisjoint(node.all_input_nodes):
+            given.add(node)
+        if isinstance(node.target, torch._ops.OpOverload) and (
+            node.target in NUMBERS or torch.Tag.data_dependent_output in node.target.tags
+        ):
+            taken.append(node)
+    if not given.isdisjoint(taken):
+        raise UnsupportedError(where, BRANCHING)
+    for node in reversed(taken):
+        if not node.users:
+            graph.erase_node(node)
+
+
+def _reason(error: Exception) -> str:
+    """
+    What TorchScript's interpreter says of an error: the line of the user's code, marked in a listing, and the cause.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    marked = [lines[place - 1] for place, line in enumerate(lines) if place and line.endswith(MARK)]
+    return ": ".join(dict.fromkeys([*marked[-1:], *lines[-1:]]))
 
 
 def _examples(shapes: str) -> list[torch.Tensor]:
@@ -124,15 +169,16 @@ def _overwritten(module: Any, examples: Sequence[torch.Tensor], where: str) -> d
     for name, value in module.named_buffers():
         if name in found and value.shape == found[name].shape:
             value.detach().copy_(found[name])
-    strange = [name for name, value in found.items() if value.dtype is not torch.float32]
-    if strange:
-        raise UnsupportedError(where, *(f"forward overwrites {quote(name)}, which is not float32" for name in strange))
     return found
 
 
-def _stepping(module: Any, names: list[str]) -> Step:
+def _stepping(module: Any, kinds: dict[str, torch.dtype]) -> Step:
     """
     One call as a function: of the inputs and states, to the outputs and the states after it.
+
+    Args:
+        module: the archive's.
+        kinds: the names of the buffers that are states, which are float32 outside, with their dtypes.
     """
 
     def holder(name: str) -> tuple[Any, str]:
@@ -143,15 +189,15 @@ def _stepping(module: Any, names: list[str]) -> Step:
         return place, last
 
     def step(*arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        inputs = arguments[: len(arguments) - len(names)]
-        places = [holder(name) for name in names]
+        inputs = arguments[: len(arguments) - len(kinds)]
+        places = [holder(name) for name in kinds]
         before = [getattr(place, last) for place, last in places]
         try:
-            for (place, last), value in zip(places, arguments[len(inputs) :], strict=True):
-                setattr(place, last, value)
+            for (place, last), value, kind in zip(places, arguments[len(inputs) :], kinds.values(), strict=True):
+                setattr(place, last, value.to(kind, copy=True))
             found = module(*inputs)
             results = found if isinstance(found, tuple | list) else (found,)
-            return (*results, *(getattr(place, last) for place, last in places))
+            return (*results, *(getattr(place, last).to(torch.float32) for place, last in places))
         finally:
             for (place, last), value in zip(places, before, strict=True):
                 setattr(place, last, value)
