@@ -140,6 +140,11 @@ class Counted(nn.Module):  # type: ignore[misc]
     What robots' policies count and flag: a clock, an action that is held for some steps, a ring of frames.
     """
 
+    step: torch.Tensor
+    started: torch.Tensor
+    held: torch.Tensor
+    ring: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.head = nn.Linear(6 + 3 * 4, 2)
