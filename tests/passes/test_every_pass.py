@@ -84,8 +84,11 @@ def check_outputs(before: Model, after: Model, inputs: Mapping[str, Array]) -> N
     check_answers(answers(before, inputs), answers(after, inputs))
 
 
-def all_finite(model: Model, inputs: Mapping[str, Array]) -> bool:
-    return all(np.isfinite(array).all() for array in evaluate(model, inputs).values())
+def all_moderate(model: Model, inputs: Mapping[str, Array]) -> bool:
+    """
+    Whether no value is larger than those that masks put in the place of others, beyond which these choose otherwise.
+    """
+    return all(np.abs(array).max(initial=0) <= 1e8 for array in evaluate(model, inputs).values())
 
 
 @given(seed=SEEDS, which=SOME, options=OPTIONS, other=st.sampled_from(LANES))
@@ -94,10 +97,10 @@ def test_each_pass_keeps_what_is_computed(seed, which, options, other):
     """
     Each on what those before it have left, as in a build; and once more, of a model that was built for other registers.
     """
-    note(f"network({seed}, {which}), {options}, then {other} lanes")
+    note(f"network({seed}, {which}), {options.given()}, then {other} lanes")
     model = network(seed, which)
     inputs = inputs_of(model)
-    assume(all_finite(model, inputs))
+    assume(all_moderate(model, inputs))
     expected = answers(model, inputs)
     for again in (options, replace(options, lanes=other)):
         for transform in PIPELINE:

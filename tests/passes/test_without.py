@@ -6,7 +6,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, note, settings
 from hypothesis import strategies as st
 
 import compiler
@@ -20,7 +20,7 @@ from compiler.verify import verify
 from tests import policies, stand_in
 from tests.drawn_networks import SEEDS, SOME, network
 from tests.models import predictor
-from tests.passes.test_every_pass import all_finite, check_outputs
+from tests.passes.test_every_pass import all_moderate, check_outputs
 from tests.strategies import inputs_of
 
 NAMES = [transform.__name__ for transform in PIPELINE]
@@ -40,8 +40,9 @@ def test_the_others_keep_what_is_computed(seed, which, left_out):
     But for the one that rounds constants.
     """
     model = network(seed, which)
+    note(f"network({seed}, {which}), without {sorted(left_out)}")
     inputs = inputs_of(model)
-    assume(all_finite(model, inputs))
+    assume(all_moderate(model, inputs))
     left_out = {*left_out, "apply_winograd"}
     check_outputs(model, run_passes(model, BuildOptions(without=tuple(sorted(left_out)))), inputs)
 
