@@ -63,23 +63,23 @@ def calls(package: ModuleType) -> Callable[[Any, int], float]:
     """
     infer, give, (size,) = package.kernels.infer, package.kernels.give, package.predictor.OBSERVATION_SHAPE
     total, blob = package.kernels.WORKSPACE, package.kernels.WEIGHTS
-    advance, address = package.simd.advance, package.simd.address
-    pointer, workspace = package.simd.pointer, package.simd.workspace
+    advance, pointer, workspace = package.simd.advance, package.simd.pointer, package.simd.workspace
+    action = np.zeros(2, np.float32)  # as large as the int64 that becomes of it
+    place: int = action.ctypes.data
 
     @compiled
-    def loop(rows: Any, location: int) -> float:
+    def loop(rows: int, location: int, left: int) -> float:
         work = workspace(total)
-        weights = pointer(location, blob)
-        action = np.zeros(2, np.float32)  # as large as the int64 that becomes of it
-        results = (address(action), address(action))  # the second would be for scores
+        weights, seen = pointer(location, blob), pointer(rows, OBSERVATIONS * size)
+        results = (pointer(left, 2), pointer(left, 2))  # the second would be for scores
         result = 0.0
         for _ in range(PASSES):
             for row in range(OBSERVATIONS):
-                result += infer((advance(address(rows), row * size),), weights, work)
+                result += infer((advance(seen, row * size),), weights, work)
                 give(0, 1, False, results, work)
-        return result + float(action[0])
+        return result
 
-    return loop
+    return lambda rows, location: loop(rows.ctypes.data, location, place) + float(action[0])
 
 
 def multiply_adds(simd: ModuleType) -> Callable[[Any], float]:

@@ -2,8 +2,9 @@
 What a build has to say: the layers, what was left out, what was assumed, how near and how fast the predictor is.
 """
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,13 @@ def layers_of(model: Model, source: Model | None = None) -> tuple[Layer, ...]:
     """
     unpacked = {node.name: (source, node) for node in source.nodes if _constants(source, node)} if source else {}
     made_by = {output: number for number, node in enumerate(model.nodes) for output in node.outputs}
-    return tuple(_layer(model, node, made_by, *unpacked.get(node.name, (model, node))) for node in model.nodes)
+    rows = [_layer(model, node, made_by, *unpacked.get(node.name, (model, node))) for node in model.nodes]
+    # A pass that divides a node names what it takes out after it: those parameters are counted there.
+    taken: Counter[str] = Counter()
+    for row in rows:
+        if row.name not in unpacked:
+            taken[row.name.rpartition(":")[0]] += row.parameters
+    return tuple(replace(row, parameters=max(0, row.parameters - taken[row.name])) for row in rows)
 
 
 def _layer(model: Model, node: Node, made_by: dict[str, int], origin: Model, original: Node) -> Layer:

@@ -21,7 +21,7 @@ COUNT = 60
 KINDS = {
     "ppo_default": "PPO",
     "ppo_bits": "PPO",
-    "a2c_several_choices": "PPO",
+    "a2c_several_choices": "A2C",
     "ppo_squashed": "PPO",
     "ppo_dict": "PPO",
     "ppo_discrete_observation": "PPO",

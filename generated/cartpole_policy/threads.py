@@ -66,7 +66,7 @@ def _work() -> "queue.SimpleQueue[Any]":
     if process not in _queues:
         work: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for number in range(1, THREADS):
-            threading.Thread(target=_compute, args=(work,), name=f"cartpole_policy-{number}", daemon=True).start()
+            threading.Thread(target=_compute, args=(work,), name=f"{__package__}-{number}", daemon=True).start()
         if _queues.setdefault(process, work) is not work:  # another caller was faster
             for _ in range(1, THREADS):
                 work.put(None)

@@ -16,6 +16,7 @@ from compiler.passes.fold_embeddings import fold_embeddings
 from compiler.passes.lower_layers import lower_layers
 from compiler.passes.project_sequences import project_sequences
 from compiler.pipeline import run_passes
+from compiler.report import layers_of
 from tests.passes.graphs import RAISE, apply
 
 RNG = np.random.default_rng(0)
@@ -62,6 +63,13 @@ def test_the_input_of_all_steps_comes_first(lanes):
     assert ops(after) == ["embedding", "permute", "linear_over", "lstm_steps"]
     assert after.tensors[after.nodes[-1].inputs[3]].shape[2:] == (4, lanes)
     check_same(model, after)
+    counted = {layer.name: layer.parameters for layer in layers_of(after, model)}
+    assert counted == {
+        "look": WORDS * WIDTH,
+        "turn": 0,
+        "lstm:input": 4 * UNITS * (WIDTH + 1),
+        "lstm": 2 * UNITS + 4 * UNITS**2,
+    }
     again = apply(project_sequences, after, BuildOptions(lanes=8))
     assert again.tensors[again.nodes[-1].inputs[3]].shape[2:] == (4, 8)
     check_same(model, again)

@@ -136,7 +136,7 @@ def test_what_is_no_package(tmp_path, sessions):
     (tmp_path / "agent" / "walker").mkdir(parents=True)
     refused(r"there is no manifest\.json$")
     (tmp_path / "agent" / "walker" / "manifest.json").touch()
-    refused(r"there is no manifest\.json in it, but in '.*walker'")
+    refused(r"there is no manifest\.json in it, but in '")
     (tmp_path / "agent" / "manifest.json").write_text('{"files": {"model.bin": ""}}')
     refused("is not built for Python")
     (tmp_path / "agent" / "__init__.py").write_text("import nothing_of_this_name")
