@@ -28,8 +28,10 @@ def predict_rows(rows: int, *arguments: Any) -> int:
     """
     most = 1 if sys.is_finalizing() else THREADS
     count = max(1, min(most, rows // LEAST))
-    # Where a part begins a block does, so that no answer depends on how many parts there are.
-    bounds = [*(rows * part // count // LANES * LANES for part in range(count)), rows]
+    # The caller begins while others wake. Where a part begins a block does: no answer depends on how many there are.
+    before = LEAST // 2
+    starts = [before + (rows - before) * part // count for part in range(1, count)]
+    bounds = [0, *(start // LANES * LANES for start in starts), rows]
     return _together([(first, last, rows, *arguments) for first, last in itertools.pairwise(bounds)])
 
 

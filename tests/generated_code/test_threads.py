@@ -184,7 +184,8 @@ def test_policies_use_as_many_threads_as_were_chosen(tmp_path, monkeypatch):
         original = threads.predict_part
         monkeypatch.setattr(threads, "predict_part", watched)
         found = agent.predict(x)[0]
-        assert sorted(part[:3] for part in seen) == [(0, 10_000, 20_000), (10_000, 20_000, 20_000)]
+        middle = (20_000 + threads.LEAST // 2) // 2 // threads.LANES * threads.LANES
+        assert sorted(part[:3] for part in seen) == [(0, middle, 20_000), (middle, 20_000, 20_000)]
         assert len({part[3] for part in seen}) == 2
         assert np.array_equal(found[:100], [agent.act(row) for row in x[:100]])
 
