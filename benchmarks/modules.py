@@ -44,10 +44,17 @@ class Walker(nn.Module):  # type: ignore[misc]
         """
         The targets of the joints.
         """
-        outputs, (hidden, cell) = self.memory(observation.unsqueeze(0), (self.hidden_state, self.cell_state))
+        targets, hidden, cell = self.step(observation, self.hidden_state, self.cell_state)
         self.hidden_state[:] = hidden
         self.cell_state[:] = cell
-        return self.actor(outputs.squeeze(0))
+        return targets
+
+    def step(self, observation: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """
+        The targets of the joints, and the next state.
+        """
+        outputs, (hidden, cell) = self.memory(observation.unsqueeze(0), (hidden, cell))
+        return self.actor(outputs.squeeze(0)), hidden, cell
 
 
 class Step(nn.Module):  # type: ignore[misc]
@@ -61,10 +68,9 @@ class Step(nn.Module):  # type: ignore[misc]
 
     def forward(self, observation: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """
-        The targets of the joints, and the next state.
+        What `Walker.step` gives.
         """
-        outputs, (hidden, cell) = self.walker.memory(observation.unsqueeze(0), (hidden, cell))
-        return self.walker.actor(outputs.squeeze(0)), hidden, cell
+        return self.walker.step(observation, hidden, cell)
 
 
 class Block(nn.Module):  # type: ignore[misc]
