@@ -4,29 +4,22 @@ The page at `/` in a browser: it shows what is served, asks it, plays it, and wo
 
 import base64
 import json
-import os
 import re
-import shutil
-import signal
 import struct
-import subprocess
-import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import compiler
-from compiler.cli.common import REFUSED
 from compiler.ir import Box, DType
 from tests import general_models, policies
 from tests.serve.packages import place_all
-from tests.serve.serving import Running, command, serving
+from tests.serve.serving import Running, serving
 
 pytest.importorskip("granian", reason="the extra `serve` is not installed")
 pytest.importorskip("wasmtime", reason="wasmtime is not installed")
@@ -34,19 +27,13 @@ pytest.importorskip("ziglang", reason="ziglang is not installed")
 pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import (
     Browser,
-    BrowserContext,
-    ConsoleMessage,
     FilePayload,
     Page,
     Request,
     expect,
-    sync_playwright,
 )
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium in the path, and CHROMIUM is not set")
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+from tests.serve.browsing import asked, needs_browser, visit, watched
 
 
 def vector(size: int) -> Box:
@@ -62,14 +49,7 @@ POLICIES = {
     "long": policies.observing(vector(100)),
     "huge": policies.observing(vector(4100)),
 }
-TEN_SECONDS = re.compile(r"^[1-9]\d+\.\d s$")
 CARTPOLE = ("cart position", "cart velocity", "pole angle", "pole angular velocity")
-
-
-@pytest.fixture(scope="module")
-def wasm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("web")
-    return compiler.build("model/cartpole.zip", out=out, target="wasm", verify_observations=5).path
 
 
 @pytest.fixture(scope="module")
@@ -80,62 +60,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, wasm: Path) -> Iterator[Run
         yield running
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """
-    Of someone who asked for less motion: nothing plays by itself.
-    """
-    with browser.new_context(reduced_motion="reduce") as context:
-        yield context
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """
-    A page whose scripts may fail nowhere, and which may ask no other server.
-    """
-    yield from watched(context)
-
-
-def watched(context: BrowserContext) -> Iterator[Page]:
-    page = context.new_page()
-    failures: list[str] = []
-    said: list[ConsoleMessage] = []
-    page.on("pageerror", lambda error: failures.append(str(error)))
-    page.on("console", lambda message: said.append(message))
-    hosts: set[str] = set()
-    page.on("request", lambda request: hosts.add(request.url.split("/")[2].partition(":")[0]))
-    yield page
-    # A status of 4xx is an error of the console too: those that a test brings about are not the page's.
-    failures += [message.text for message in said if message.type == "error" and "status of 4" not in message.text]
-    assert failures == []
-    assert hosts <= {"127.0.0.1", ""}
-
-
-def visit(page: Page, server: Running, model: str) -> None:
-    page.goto(f"{server.url}/#{model}")
-    expect(page.locator("h1")).to_have_text(model)
-
-
 def body_of(request: Request) -> dict[str, Any]:
     return json.loads(request.post_data or "")
-
-
-def asked(server: Running, model: str, content: dict[str, Any]) -> dict[str, Any]:
-    """
-    What the server answers without any page.
-    """
-    data = json.dumps(content).encode()
-    with urllib.request.urlopen(f"{server.url}/models/{model}/predict", data) as answer:
-        return json.load(answer)
 
 
 def predict(page: Page, model: str) -> dict[str, Any]:
@@ -434,110 +360,6 @@ def test_names_from_files_stay_text(page: Page, server: Running) -> None:
 
 
 @needs_browser
-@pytest.mark.parametrize("way", ["wasm", "predict"])
-def test_the_policy_balances_for_ten_seconds(page: Page, server: Running, way: str) -> None:
-    visit(page, server, "cartpole")
-    expect(page.locator(".way")).to_have_attribute("data-way", "wasm")
-    assert page.locator(".readings [data-name=time] dd").text_content() == "0.0 s"  # less motion was asked for
-    steps: list[str] = []
-    page.on("request", lambda request: steps.append(request.url) if request.url.endswith("/predict") else None)
-    page.get_by_label("Speed").select_option(index=3)
-    if way == "predict":
-        page.get_by_label("Played", exact=True).select_option("by the server")
-        expect(page.locator(".way")).to_have_attribute("data-way", "predict")
-    page.get_by_role("button", name="Play").click()
-    expect(page.locator(".readings [data-name=time] dd")).to_have_text(TEN_SECONDS, timeout=20_000)
-    page.get_by_role("button", name="Pause").click()
-    assert page.locator(".readings [data-name=falls] dd").text_content() == "0"
-    expect(page.locator(".told")).to_contain_text("500 steps")
-    expect(page.locator(".way")).to_contain_text("s for one action")
-    expect(page.locator(".way")).to_contain_text("WebAssembly" if way == "wasm" else "/predict")
-    assert (len(steps) < 10) if way == "wasm" else (len(steps) > 490)
-
-
-@needs_browser
-def test_a_pendulum_swings_up_through_the_server(page: Page, server: Running) -> None:
-    visit(page, server, "pendulum")
-    expect(page.locator(".way")).to_have_attribute("data-way", "predict")
-    page.get_by_label("Speed").select_option(index=3)
-    page.get_by_role("button", name="Play").click()
-    expect(page.locator(".readings [data-name=time] dd")).to_have_text(TEN_SECONDS, timeout=20_000)
-    page.get_by_role("button", name="Pause").click()
-    angle = page.locator(".readings [data-name='from upright'] dd").text_content() or ""
-    assert abs(float(angle.rstrip("°"))) < 15
-
-
-@needs_browser
-@pytest.mark.parametrize(("key", "sign", "said"), [("ArrowLeft", -1, "left"), ("ArrowRight", 1, "right")])
-def test_arrow_keys_push(page: Page, server: Running, key: str, sign: int, said: str) -> None:
-    visit(page, server, "cartpole")
-    expect(page.locator(".way")).to_have_attribute("data-way", "wasm")
-    page.get_by_label("Strength of a push").focus()
-    page.keyboard.press("End")
-    for _ in range(2):
-        page.locator("canvas.stage").focus()
-        page.keyboard.press(key)
-        expect(page.locator(".told")).to_have_text(f"Pushed to the {said}.")
-        for _ in range(5):
-            page.get_by_role("button", name="Step").click()
-    expect(page.locator(".readings [data-name=time] dd")).to_have_text("0.2 s")
-    place = page.locator(".readings [data-name=position] dd").text_content() or ""
-    assert sign * float(place.removesuffix(" m")) > 0.06  # where it began it was 0.05 away at most
-
-
-@needs_browser
-def test_a_strong_wind_makes_it_fall(page: Page, server: Running) -> None:
-    visit(page, server, "cartpole")
-    page.get_by_label("Gusts").focus()
-    page.keyboard.press("End")
-    page.get_by_label("Wind").focus()
-    page.keyboard.press("End")
-    page.get_by_label("Strength of a push").focus()
-    page.keyboard.press("End")
-    page.get_by_label("Speed").select_option(index=3)
-    page.locator("canvas.stage").focus()
-    page.keyboard.press(" ")
-    for _ in range(200):
-        page.keyboard.press("ArrowRight")
-        if page.locator(".readings [data-name=falls] dd").text_content() != "0":
-            break
-    expect(page.locator(".readings [data-name=falls] dd")).not_to_have_text("0")
-    expect(page.locator(".told")).to_contain_text("fell after")
-
-
-@needs_browser
-def test_the_dynamics_are_those_of_gymnasium(page: Page, server: Running) -> None:
-    gymnasium = pytest.importorskip("gymnasium")
-    visit(page, server, "cartpole")
-    script = """async ([title, state, actions]) => {
-        const { worlds } = await import("/static/worlds.js");
-        const world = worlds[title];
-        return actions.map((action) => {
-            state = world.step(state, action);
-            return [state, world.observe(state), world.fell?.(state) ?? false];
-        });
-    }"""
-    rng = np.random.default_rng(5)
-    for title, actions in {
-        "CartPole": rng.integers(0, 2, 60).tolist(),
-        "Pendulum": rng.uniform(-3, 3, (200, 1)).tolist(),
-    }.items():
-        world = gymnasium.make({"CartPole": "CartPole-v1", "Pendulum": "Pendulum-v1"}[title]).unwrapped
-        world.reset(seed=7)
-        found = page.evaluate(script, [title, list(map(float, world.state)), actions])
-        fallen = 0
-        for action, (state, observation, fell) in zip(actions, found, strict=True):
-            right, _, terminated, _, _ = world.step(action if title == "CartPole" else np.array(action))
-            np.testing.assert_allclose(state, world.state, rtol=1e-12, atol=1e-12)
-            np.testing.assert_allclose(observation, right, rtol=1e-6, atol=1e-7)
-            assert terminated == fell
-            fallen += fell
-            if fell:
-                break
-        assert fallen == (title == "CartPole")
-
-
-@needs_browser
 def test_it_is_used_by_keyboard_alone(page: Page, server: Running) -> None:
     visit(page, server, "cartpole")
     expect(page.locator("#answer .action")).to_be_visible()
@@ -580,19 +402,6 @@ def test_a_phone_has_no_sideways_scroll(browser: Browser, server: Running, model
 
 
 @needs_browser
-def test_it_plays_by_itself_in_the_dark(browser: Browser, server: Running) -> None:
-    with browser.new_context(color_scheme="dark", reduced_motion="no-preference") as context:
-        for page in watched(context):
-            visit(page, server, "cartpole")
-            red, green, blue = json.loads(
-                "[" + page.evaluate("getComputedStyle(document.body).backgroundColor").strip("rgb()") + "]"
-            )
-            assert max(red, green, blue) < 40
-            assert page.evaluate("getComputedStyle(document.body).color") == "rgb(236, 238, 250)"
-            expect(page.locator(".readings [data-name=time] dd")).to_have_text(re.compile(r"^([1-9]|0\.[5-9])"))
-
-
-@needs_browser
 def test_a_token_is_asked_for(browser: Browser, wasm: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("open sesame\n")
     arguments = ("generated/cartpole", "--wasm", wasm, "--token-file", tmp_path / "token")
@@ -632,73 +441,3 @@ def test_the_documentation_is_drawn_from_openapi(page: Page, server: Running) ->
     operation.get_by_role("button", name="Send").click()
     expect(operation.locator("form [role=status]")).to_contain_text("422")
     expect(operation.locator("form pre")).to_contain_text("$.observation")
-
-
-def test_files_are_served_with_care(server: Running) -> None:
-    with urllib.request.urlopen(server.url) as answer:
-        assert answer.headers["content-type"] == "text/html; charset=utf-8"
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        directives = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
-        tag = answer.headers["etag"]
-    assert directives["default-src"] == "'none'"
-    assert "unsafe-inline" not in str(directives)
-    again = urllib.request.Request(server.url, headers={"If-None-Match": f'"other", W/{tag}'})
-    with pytest.raises(urllib.error.HTTPError, match="304"):
-        urllib.request.urlopen(again)
-    for path in ("/static/../pages.py", "/static/nothing.js", "/models/cartpole/wasm/manifest.json"):
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(server.url + path)
-    with urllib.request.urlopen(f"{server.url}/models/cartpole/wasm/cartpole.wasm") as answer:
-        assert answer.headers["content-type"] == "application/wasm"
-        assert answer.read(4) == b"\0asm"
-
-
-def test_a_changed_model_counts_for_more_than_its_animation(tmp_path: Path, wasm: Path) -> None:
-    (folder,) = place_all(tmp_path, {"model": policies.masked()})
-    manifest = json.loads((folder / "manifest.json").read_text())
-    built = json.loads((wasm / "manifest.json").read_text())
-
-    def change(source: dict[str, str]) -> None:
-        (folder / "manifest.json").write_text(json.dumps(manifest | {"source": source}))
-
-    change(built["source"])
-    with serving(tmp_path, folder, "--wasm", wasm) as server:
-        module = f"{server.url}/models/model/wasm/cartpole.mjs"
-        with urllib.request.urlopen(module) as answer:
-            assert answer.read() == (wasm / "cartpole.mjs").read_bytes()
-        change(built["source"] | {"sha256": "1" * 64})
-        server.signal(signal.SIGHUP)
-        wait_for(lambda: "does without WebAssembly" in server.log.read_text())
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(module)
-        assert asked(server, "model", {"observation": [0, 0, 0, 0]})
-        change(built["source"])
-        server.signal(signal.SIGHUP)
-        wait_for(lambda: "wasm" in description(server))
-
-
-def description(server: Running) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{server.url}/models/model") as answer:
-        return json.load(answer)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def test_a_build_of_another_model_is_refused(tmp_path: Path, wasm: Path) -> None:
-    def refused(*arguments: object) -> str:
-        done = subprocess.run(command(*arguments, "--port", 0), capture_output=True, text=True, timeout=60)
-        assert done.returncode == REFUSED
-        return done.stderr
-
-    assert "was built from 'cartpole.zip'" in refused("generated/pendulum", "--wasm", wasm)
-    assert "found target numba" in refused("generated/cartpole", "--wasm", "generated/cartpole")
-    changed = tmp_path / "cartpole"
-    shutil.copytree(wasm, changed)
-    with (changed / "cartpole.mjs").open("a") as file:
-        file.write("// more\n")
-    assert "cartpole.mjs is missing, or was changed after the build" in refused("generated/cartpole", "--wasm", changed)
