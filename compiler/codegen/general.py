@@ -260,13 +260,14 @@ class GeneralView:
         return tuple_source(rows, len("self._before = "), 8)
 
     @property
-    def kept(self) -> list[str]:
+    def kept(self) -> tuple[str, str]:
         """
-        What an episode's states and the places of the next ones are assigned to: rows.
+        What an episode's states, and the places of the next ones, are assigned to: rows.
         """
         before = [state.before.name if state.before.flat else f"{state.before.name}_row" for state in self.memory]
         after = [state.after.name for state in self.memory]
-        return [", ".join(names) if len(names) > 1 else f"({names[0]},)" for names in (before, after)]
+        first, second = (", ".join(names) if len(names) > 1 else f"({names[0]},)" for names in (before, after))
+        return first, second
 
     def result(self, form: str, indent: int = 4) -> str:
         """
