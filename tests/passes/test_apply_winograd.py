@@ -70,6 +70,15 @@ def test_layers_that_stay(side, layer):
     assert apply(apply_winograd, before) == before
 
 
+def test_a_layer_that_has_its_activation_keeps_it():
+    # As in a model file, of which other registers are asked.
+    before = apply(fuse_activations, general(12, POINTWISE, Layer(64, (3, 3), padding=(1, 1))))
+    after = apply(apply_winograd, before)
+    (node,) = (node for node in after.nodes if node.op == "winograd")
+    assert node.attributes["activation"] == "relu"
+    check_same(before, after)
+
+
 def test_policies_stay_and_what_is_not_finite_must_spread():
     layers = POINTWISE, Layer(64, (3, 3), padding=(1, 1))
     policy = pack_convolutions(image_policy((3, 12, 12), layers), RAISE)
